@@ -1,0 +1,40 @@
+# Two commands: `make run` shows the whole story on real data, `make test` proves it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check fix unit slow bench clean
+
+run: .venv/installed
+	@$(BIN)/python jobs/flights/ladder.py
+
+test: .venv/installed check unit slow
+
+.venv/installed: constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -qq "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install -qq -c constraints.txt -e '.[dev,postgres]'
+	@touch $@
+
+check:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+unit:
+	$(BIN)/pytest tests/unit -n 2
+
+slow:
+	$(BIN)/pytest tests/contract tests/faults tests/ray tests/e2e tests/docs
+
+bench:
+	$(BIN)/python benchmarks/laptop.py
+	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/ddp.py
+
+clean:
+	rm -rf .venv build dist

@@ -1,0 +1,71 @@
+"""What the benchmarks share: a command in a process of its own, its seconds and peak memory, and a dated page."""
+
+import datetime as dt
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+
+
+def timed(argv: list[str], folder: Path) -> dict:
+    """Run a command; return the JSON it printed last, its seconds and its peak memory in MB."""
+    started = time.perf_counter()
+    code = (
+        "import json, resource, subprocess, sys; done = subprocess.run(sys.argv[1:], capture_output=True, text=True);"
+        "print(json.dumps([done.returncode, done.stdout, done.stderr[-3000:],"
+        "resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv], cwd=folder, capture_output=True, text=True, check=True)
+    seconds = time.perf_counter() - started
+    exit_code, out, error, memory = json.loads(done.stdout)
+    if exit_code:
+        raise SystemExit(f"{argv}: exit code {exit_code}\n{error}")
+    return {"answer": json.loads(out[out.index("{") :]), "seconds": seconds, "memory_mb": memory / 1024}
+
+
+def interleaved(ours: list[str], theirs: list[str], repeats: int) -> tuple[list[dict], list[dict]]:
+    """Run the peer and raymle in turn on the flights table; raymle prepares anew each time."""
+    sys.path.insert(0, str(ROOT / "jobs/flights"))
+    from data import build
+
+    runs: tuple[list[dict], list[dict]] = ([], [])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(ROOT / "jobs/flights/raymle.yaml", folder)
+        build(folder / "flights.parquet")
+        for _ in range(repeats):
+            runs[1].append(timed(theirs, folder))
+            runs[0].append(timed(ours, folder))
+            shutil.rmtree(folder / "runs")
+    return runs
+
+
+def median(values: list[float]) -> str:
+    """Return the median with the range."""
+    return f"{statistics.median(values):,.1f} ({min(values):,.1f} to {max(values):,.1f})"
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    """Return the ratio of the medians."""
+    return statistics.median(ours) / statistics.median(theirs)
+
+
+def write(name: str, lines: list[str]) -> None:
+    """Write a dated result and show it."""
+    load = os.getloadavg()[0]
+    packages = ", ".join(f"{each} {version(each)}" for each in ("torch", "ray", "pyarrow", "numpy"))
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    about = f"{machine}, {packages}; load {load:.1f} at the end"
+    text = "\n".join([*lines, "", f"Machine: {about}. Command: `python benchmarks/{name}.py`.", ""])
+    (RESULTS / f"{dt.datetime.now(dt.UTC).date()}-{name}.md").write_text(text)
+    print(text)

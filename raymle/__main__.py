@@ -1,0 +1,5 @@
+"""``python -m raymle`` is the ``raymle`` command."""
+
+from raymle.cli import main
+
+main()

@@ -1,0 +1,280 @@
+"""The objects of a driver script, thin over the stages: an experiment, its runs, and what is done with a model."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Self, final
+
+from raymle import cloud, data, loader, pipeline, runtime
+from raymle import evaluate as judging
+from raymle import promote as promotion
+from raymle.config import EvaluateConfig, ServeConfig, Spec, TrackingConfig
+from raymle.data import shards
+from raymle.errors import ArtifactError, UsageError
+from raymle.evaluate import Evaluated
+from raymle.predict import predict as predict_all
+from raymle.records import Endpoint, Metrics, Plan, Predicted, Scored, Splits, Trained, Version
+from raymle.serve import check, free_port, serving
+from raymle.store import MANIFEST, Store, open_store
+from raymle.tracking import registry, reopen, shelf
+from raymle.tracking.card import card
+
+TABLE = "<table>"
+
+
+@final
+class Experiment:
+    """One spec: ``Experiment.load("raymle.yaml")``, or ``Experiment(name="churn", data=frame, target="churned")``."""
+
+    def __init__(self, *, name: str, data: Any, target: str, **sections: Any) -> None:
+        """Make an experiment from Python values.
+
+        Args:
+            name: The experiment's name.
+            data: A path, glob or URI, or a pandas or Arrow table.
+            target: The column to predict.
+            sections: Sections of the spec by name; ``data`` keys such as ``key`` and ``drop`` are taken too.
+        """
+        in_memory = not isinstance(data, str | Path)
+        roles = {key: sections.pop(key) for key in tuple(sections) if key in {"key", "group", "time", "drop", "types"}}
+        source = TABLE if in_memory else str(data)
+        values = {"name": name, "data": {"source": source, "target": target, **roles}, **sections}
+        self.spec = loader.from_mapping(values)
+        self._table = data if in_memory else None
+
+    @classmethod
+    def load(cls, path: str | Path = "raymle.yaml", *overrides: str, profile: str | None = None) -> Self:
+        """Read a spec; ``key=value`` overrides a profile, and a profile the file."""
+        spec = loader.load(path, overrides, profile)
+        made = cls(name=spec.name, data=spec.data.source, target=spec.data.target)
+        made.spec = spec
+        return made
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        return f"Experiment({spec.name!r}, {spec.model.type} predicts {spec.data.target!r} from {spec.data.source})"
+
+    def prepare(self) -> Splits:
+        """Prepare the splits, or find them prepared; the test rows are sealed."""
+        execution = pipeline.place(self.spec, pipeline.locate(self.spec, self._table))
+        with pipeline.untouched(self.spec.storage) as store, runtime.connected(execution):
+            return pipeline.prepare(self.spec, store, self._table, execution)
+
+    def show(self) -> dict[str, Any]:
+        """Return each column's type, role and statistics, and how many rows are on each side."""
+        splits = self.prepare()
+        return {"columns": shards.summary(splits), "rows": splits.rows}
+
+    def train(self, *, key: str | None = None, **overrides: Any) -> "Run":
+        """Train once. ``overrides`` are dotted paths with ``__`` for the dot: ``train__epochs=3``."""
+        spec = self._with(overrides)
+        return Run(pipeline.train(spec, source=self._table, key=key), spec.storage)
+
+    def tune(self, *, key: str | None = None, **overrides: Any) -> "Run":
+        """Search the ranges of ``tune.space``; return the best run."""
+        spec = self._with(overrides)
+        return Run(pipeline.search(spec, source=self._table, key=key), spec.storage)
+
+    def plan(self, verb: str = "train") -> Plan:
+        """Check everything and say what a verb would do; nothing is started or written."""
+        return pipeline.plan(self.spec, verb, source=self._table)
+
+    def _with(self, overrides: dict[str, Any]) -> Spec:
+        values = {name.replace("__", "."): value for name, value in overrides.items()}
+        spec = loader.override(self.spec, values) if values else self.spec
+        cloud.check_storage(spec.storage, in_job=cloud.in_job())
+        return spec
+
+
+@final
+class Run:
+    """A trained model and what can be done with it."""
+
+    def __init__(self, record: Trained, storage: str) -> None:
+        self.record = record
+        self.storage = storage
+
+    @classmethod
+    def open(cls, ref: str = "last", *, storage: str = "runs") -> Self:
+        """Open a run by its id, the start of one, or ``last``."""
+        store = open_store(storage)
+        return cls(shelf.load(store, shelf.find(store, ref)), storage)
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.record.run_id
+
+    @property
+    def metrics(self) -> Metrics:
+        """The validation metrics."""
+        return self.record.metrics.get("validation", {})
+
+    @cached_property
+    def store(self) -> Store:
+        """Where the run is kept."""
+        return open_store(self.storage)
+
+    @property
+    def bundle(self) -> Path:
+        """The model's folder on this machine."""
+        return promotion.bundle(self.store, self.record)
+
+    @property
+    def spec(self) -> Spec:
+        """The spec that made it."""
+        return shelf.load_spec(self.store, self.id)
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
+        return f"Run({self.id}, {self.record.model}, {self.record.status}: {scores})"
+
+    def _repr_html_(self) -> str:
+        return self.record._repr_html_()
+
+    def evaluate(self, source: Any = None) -> Evaluated:
+        """Measure on validation, or on labelled rows of your own; as often as you like."""
+        return evaluate(self.id, source, storage=self.storage)
+
+    def score(self, *, output: str | Path | None = None) -> Scored:
+        """Open the sealed test rows for the final score."""
+        return score([self.id], storage=self.storage, output=output)
+
+    def promote(self) -> Version:
+        """Make the run champion, or return the refusal with its reasons."""
+        spec = self.spec
+        version = promotion.promote(
+            spec.promote, self.record, store=self.store, tracking=spec.tracking, metric=self.record.metric
+        )
+        if version.passed:
+            _tell(self.store, self.record, tags={"raymle.promoted": f"{version.name} {version.version}"})
+        return version
+
+
+def evaluate(model: str, source: Any = None, *, storage: str = "runs") -> Evaluated:
+    """Measure a model on its validation rows, or on labelled rows of your own; no sealed row is read."""
+    if source is not None:
+        found = locate(model, storage)
+        config, folder = (found.spec.evaluate, found.spec.folder) if found.spec else (EvaluateConfig(), ".")
+        table = data.read(data.resolve(source, folder="."))
+        return judging.on_table(found.bundle, table, config=config, folder=folder)
+    run = Run.open(model, storage=storage)
+    splits = shards.find(run.store, run.record.splits_id)
+    if splits is None:
+        raise ArtifactError(f"the prepared data of run {run.id} is gone", hint="name labelled data, or train again")
+    out = run.store.root / "runs" / run.id / "validation"
+    return judging.validation(splits, run.bundle, config=run.spec.evaluate, out=out, folder=run.spec.folder)
+
+
+def score(refs: Sequence[str], *, storage: str = "runs", output: str | Path | None = None) -> Scored:
+    """Open the sealed rows once for all candidates; the champion is scored beside them when it can be."""
+    runs = [Run.open(ref, storage=storage) for ref in refs]
+    store, spec = runs[0].store, runs[0].spec
+    holder = registry.champion(spec.tracking, store, spec.promote.model or spec.name)
+    records = {run.id: run.record for run in runs}
+    if holder and not promotion.overlap(store, runs[0].record, holder[1]):
+        records.setdefault(holder[1], shelf.load(store, holder[1]))
+    scored = judging.score(
+        store, list(records.values()), [promotion.bundle(store, record) for record in records.values()],
+        config=spec.evaluate, output=Path(output) if output else None, folder=spec.folder,
+    )  # fmt: skip
+    champion = _beside(scored, holder)
+    for each in scored.runs:
+        if each.label != "test" and judging.was_tested(store, each.run_id):
+            continue  # the card keeps the one score that counts
+        metrics = (
+            {f"{each.label}/{name}": value for name, value in each.metrics.items()} if each.label == "test" else {}
+        )
+        shown = None if holder and holder[1] == each.run_id else champion
+        made_by = shelf.load_spec(store, each.run_id)
+        text = card(records[each.run_id], made_by, seal=scored.seal, champion=shown, scored=each)
+        _tell(store, records[each.run_id], metrics=metrics, text=text)
+    return scored
+
+
+def _beside(scored: Scored, holder: tuple[str, str] | None) -> dict[str, Any]:
+    """Describe the champion for the cards of those scored beside it; empty when there is none."""
+    if holder is None:
+        return {}
+    mine = next((each for each in scored.runs if each.run_id == holder[1]), None)
+    return {"version": holder[0], "run_id": holder[1], "metrics": mine.metrics if mine else {}}
+
+
+def predict(model: str, source: Any, output: str | Path, *, storage: str = "runs", on_ray: bool = False) -> Predicted:
+    """Predict every row of a source into a parquet file."""
+    bundle = locate(model, storage).bundle
+    with runtime.connected(runtime.local("--ray is given") if on_ray else runtime.INLINE):
+        return predict_all(bundle, source, output, on_ray=on_ray)
+
+
+@contextmanager
+def serve(model: str, *, storage: str = "runs", host: str | None = None, port: int | None = None) -> Iterator[Endpoint]:
+    """Serve a model on Ray Serve until the block ends."""
+    found = locate(model, storage)
+    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    config = (found.spec.serve if found.spec else ServeConfig()).model_copy(update=given)
+    check(config)
+    free_port(config.host, config.port)
+    on_ray = runtime.local("a server runs on Ray Serve")
+    with runtime.connected(on_ray), serving(config, found.bundle, name=found.name, version=found.version) as endpoint:
+        yield endpoint
+
+
+def remove(refs: Sequence[str], *, storage: str = "runs") -> list[str]:
+    """Remove runs, and the prepared data that no other run uses; return what is gone."""
+    store = open_store(storage)
+    gone = [shelf.find(store, ref) for ref in refs]
+    for run_id in gone:
+        shelf.remove(store, run_id)
+    freed = data.garbage(store, [trained.splits_id for trained in shelf.every(store)])
+    return [*gone, *(f"shards {splits_id}" for splits_id in freed)]
+
+
+class Located(NamedTuple):
+    """What MODEL means: its bundle on this machine, what to call it, and the spec that made it if that is known."""
+
+    bundle: Path
+    name: str
+    version: str
+    spec: Spec | None = None
+
+
+def locate(model: str, storage: str) -> Located:
+    """Find a model by its bundle's folder, ``models:/name@alias`` or ``models:/name/3``, or a run."""
+    if Path(model, MANIFEST).is_file():
+        return Located(Path(model), Path(model).resolve().name, "bundle")
+    store = open_store(storage)
+    if model.startswith("models:/"):
+        found = registry.resolve(_tracking(store), store, model)
+        return Located(found.bundle, found.name, found.version, _spec_of(store, found.run_id))
+    record = shelf.load(store, shelf.find(store, model))
+    if not record.bundle:
+        raise UsageError(f"run {record.run_id} {record.status}: it has no model")
+    bundle = promotion.bundle(store, record)
+    return Located(bundle, record.name, record.run_id, _spec_of(store, record.run_id))
+
+
+def _spec_of(store: Store, run_id: str) -> Spec | None:
+    """Return the spec of a run that was made in this storage."""
+    try:
+        return shelf.load_spec(store, run_id)
+    except ArtifactError:
+        return None
+
+
+def _tracking(store: Store) -> TrackingConfig:
+    """Return where this storage's runs are tracked: as the newest run says."""
+    runs = shelf.every(store)
+    return shelf.load_spec(store, runs[0].run_id).tracking if runs else TrackingConfig()
+
+
+def _tell(
+    store: Store, record: Trained, *, metrics: Metrics | None = None, tags: dict[str, str] | None = None, text: str = ""
+) -> None:
+    """Add to a tracked run what was found out later."""
+    with reopen(shelf.load_spec(store, record.run_id).tracking, store, record.run_id) as run:
+        run.metrics(metrics or {})
+        run.tags(tags or {})
+        if text:
+            run.describe(text)

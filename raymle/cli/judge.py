@@ -1,0 +1,92 @@
+"""Verbs that judge a model: ``evaluate``, ``score`` and ``promote``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raymle.cli.answer import Answer, metrics_text, verb
+from raymle.cli.options import Json, ModelName, RunName, Storage, home, home_of
+from raymle.errors import GateRefused, UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("evaluate")(verb(evaluate))
+    app.command("score")(verb(score))
+    app.command("promote")(verb(promote))
+
+
+def evaluate(
+    model: ModelName,
+    data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="Labelled data of your own.")] = None,
+    storage: Storage = None,
+    json: Json = False,
+) -> Answer:
+    """Measure on validation, or on labelled data of your own.
+
+    As often as you like: no sealed row is read.
+    """
+    place = home_of(model, storage)
+    from raymle import api
+
+    found = api.evaluate(model, data, storage=place)
+    side = "your data" if data else "validation"
+    text = f"{found.rows:,} rows of {side}\n{metrics_text(found.metrics, found.intervals)}"
+    note = f"report: {found.report}" if found.report else ""
+    return Answer(found.model_dump(mode="json"), text, json, note=note)
+
+
+def score(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="The candidates; name the champion too.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Write the opened rows, for error analysis."),
+    ] = None,
+    storage: Storage = None,
+    json: Json = False,
+) -> Answer:
+    """Open the sealed test rows once, for the final score.
+
+    Name every candidate, the champion too. Rows that were scored before make the label validation, not test.
+    """
+    place = home(storage)
+    from raymle import api
+
+    scored = api.score(runs, storage=place, output=output)
+    document = {
+        "runs": [each.model_dump(mode="json", include={"run_id", "metrics", "label"}) for each in scored.runs],
+        "seal": scored.seal.model_dump(),
+    }
+    lines = [
+        f"run {each.run_id}, label {each.label}\n{metrics_text(each.metrics, each.intervals)}\n" for each in scored.runs
+    ]
+    seal = f"seal: {scored.seal.rows:,} rows, {scored.seal.fresh:,} fresh, {scored.seal.spent:,} spent"
+    return Answer(document, "\n".join([*lines, seal]), json, note=f"next: raymle promote {scored.runs[0].run_id}")
+
+
+def promote(
+    run: RunName,
+    *,
+    canary: Annotated[int | None, typer.Option("--canary", hidden=True)] = None,
+    shadow: Annotated[bool, typer.Option("--shadow", hidden=True)] = False,
+    storage: Storage = None,
+    json: Json = False,
+) -> Answer:
+    """Make a scored run the champion, or say why not.
+
+    A refusal has exit code 10: the same call again is refused again.
+    """
+    if canary is not None or shadow:
+        raise UsageError("--canary and --shadow come in a later version", hint="promote without them")
+    place = home(storage)
+    from raymle import api
+
+    version = api.Run.open(run, storage=place).promote()
+    document = version.model_dump(mode="json", include={"name", "version", "alias", "passed", "reasons"})
+    reasons = "\n".join(f"  {reason}" for reason in version.reasons)
+    if version.passed:
+        head = f"{version.name} version {version.version} is {version.alias}"
+        note = f"next: raymle serve models:/{version.name}@{version.alias}"
+        return Answer(document, f"{head}\n{reasons}".rstrip(), json, note=note)
+    return Answer(document, f"{version.name}: not promoted\n{reasons}", json, code=GateRefused.exit_code)

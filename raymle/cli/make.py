@@ -1,0 +1,106 @@
+"""Verbs that make a model: ``train`` and ``tune``."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from raymle.cli.answer import Answer, metrics_text, verb
+from raymle.cli.options import Json, Key, Plan, Profile, SpecWords, experiment
+
+if TYPE_CHECKING:
+    from raymle import records
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("train")(verb(train))
+    app.command("tune")(verb(tune))
+
+
+def train(
+    words: SpecWords = None,
+    *,
+    profile: Profile = None,
+    key: Key = None,
+    plan: Plan = False,
+    json: Json = False,
+) -> Answer:
+    """Prepare, train one model, evaluate it on validation, record."""
+    loaded = experiment(words, profile)
+    if plan:
+        return planned(loaded.plan("train"), as_json=json)
+    return trained(loaded.train(key=key).record, as_json=json)
+
+
+def tune(
+    words: SpecWords = None,
+    *,
+    profile: Profile = None,
+    key: Key = None,
+    plan: Plan = False,
+    json: Json = False,
+) -> Answer:
+    """Search the ranges of `tune.space`; its best is a run.
+
+    A range on the command line joins the space: train.optimizer.learning_rate=loguniform:1e-4:1e-1,
+    model.params.dropout=uniform:0.1:0.9, model.params.activation=choice:relu,sigmoid
+    """
+    loaded = experiment(words, profile, searched=True)
+    if plan:
+        return planned(loaded.plan("tune"), as_json=json)
+    return trained(loaded.tune(key=key).record, as_json=json)
+
+
+def trained(record: "records.Trained", *, as_json: bool) -> Answer:
+    """Answer with a trained model."""
+    next_steps = f"next: raymle score {record.run_id}    or look at it: raymle runs show {record.run_id}"
+    return Answer(trained_document(record), trained_text(record), as_json, note=next_steps)
+
+
+def trained_document(record: "records.Trained") -> dict[str, Any]:
+    """Return the stable JSON shape of a run."""
+    document: dict[str, Any] = {
+        "run_id": record.run_id,
+        "status": record.status,
+        "task": record.task,
+        "metrics": record.metrics,
+        "bundle": record.bundle,
+        "rows": record.rows,
+        "seconds": record.seconds,
+        "execution": record.execution,
+    }
+    return document | ({"study": record.study.model_dump(mode="json")} if record.study else {})
+
+
+def trained_text(record: "records.Trained") -> str:
+    """Describe a run in a few lines."""
+    rows = ", ".join(f"{count:,} {side}" for side, count in record.rows.items())
+    seconds = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())
+    lines = [
+        f"run {record.run_id} {record.status}: {record.model}, {record.parameters:,} parameters, {record.execution}",
+        f"rows: {rows}",
+        f"time: {seconds}",
+        f"bundle: {record.bundle}",
+    ]
+    if record.study:
+        study = record.study
+        lines.append(
+            f"study {study.id}: {study.trials} trials, {study.finished} finished, "
+            f"{study.failed} failed, {study.stopped_early} stopped early"
+        )
+    for side, metrics in record.metrics.items():
+        lines += ["", f"on {side}:", metrics_text(metrics, record.intervals)]
+    return "\n".join(lines)
+
+
+def planned(plan: "records.Plan", *, as_json: bool) -> Answer:
+    """Answer with what would happen."""
+    time = f"about {plan.seconds:,.0f} s" if plan.seconds is not None else "not known yet"
+    lines = [
+        f"{plan.verb}: {plan.what}",
+        f"where: {plan.where} ({plan.why})",
+        f"how long: {time}, {plan.dollars:.2f} dollars",
+        *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1)),
+        *(f"{name}: {value}" for name, value in plan.details.items()),
+    ]
+    return Answer(plan.model_dump(mode="json"), "\n".join(lines), as_json, note="nothing was started")

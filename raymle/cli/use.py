@@ -1,0 +1,98 @@
+"""Verbs that use a model or a cluster: ``predict``, ``serve`` and ``submit``."""
+
+import json as to_json
+import sys
+import time
+from contextlib import redirect_stdout
+from typing import Annotated
+
+import typer
+
+from raymle.cli.answer import Answer, table, verb
+from raymle.cli.options import Json, Key, ModelName, Plan, Storage, home_of
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("predict")(verb(predict))
+    app.command("serve")(serve)
+    app.command("submit")(verb(submit))
+
+
+def predict(
+    model: ModelName,
+    source: Annotated[str, typer.Argument(metavar="IN", help="Rows to predict: a file, glob, folder or URI.")],
+    output: Annotated[str, typer.Argument(metavar="OUT", help="The parquet file to write.")],
+    *,
+    ray: Annotated[bool, typer.Option("--ray", help="Spread the files over Ray.")] = False,
+    storage: Storage = None,
+    json: Json = False,
+) -> Answer:
+    """Predict a whole source into one parquet file.
+
+    It holds the key columns, the prediction, and each class's probability.
+    """
+    place = home_of(model, storage)
+    from raymle import api
+
+    done = api.predict(model, source, output, storage=place, on_ray=ray)
+    speed = f"{done.rows / max(done.seconds, 1e-3):,.0f} rows/s"
+    return Answer(
+        done.model_dump(mode="json"),
+        f"{done.rows:,} rows in {done.seconds:.1f} s ({speed}): {done.output}",
+        json,
+    )
+
+
+def serve(
+    model: ModelName,
+    *,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on; default: the spec's.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port; 0 takes a free one; default: the spec's.")] = None,
+    storage: Storage = None,
+    json: Json = False,
+) -> None:
+    """Answer POST /predict until Ctrl-C.
+
+    The address goes to stdout as soon as the model is ready.
+    """
+    place = home_of(model, storage)
+    from raymle import api
+
+    stdout = sys.stdout
+    with (
+        redirect_stdout(sys.stderr),
+        api.serve(model, storage=place, host=host, port=port) as at,
+    ):
+        line = to_json.dumps(at.model_dump(mode="json")) if json else at.url
+        print(line, file=stdout, flush=True)
+        print(f"serving {at.model} version {at.version}; Ctrl-C stops it", file=sys.stderr)
+        while True:  # a signal may reach another thread; this one sees it when it wakes
+            time.sleep(0.5)
+
+
+def submit(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What runs on the cluster.")],
+    *,
+    address: Annotated[str, typer.Option("--address", help="The dashboard's address.")] = "http://127.0.0.1:8265",
+    folder: Annotated[str, typer.Option("--folder", help="What is sent.")] = ".",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job's output to its end.")] = True,
+    key: Key = None,
+    plan: Plan = False,
+    json: Json = False,
+) -> Answer:
+    """Send a folder to a Ray cluster and run a command there.
+
+    For instance: raymle submit -- python jobs/flights/run.py
+    """
+    from raymle.cloud import submit as cloud
+
+    if plan:
+        upload = cloud.preview(folder)
+        largest = table(("file",), [(name,) for name in upload.files[:20]])
+        text = f"{len(upload.files):,} files, {upload.bytes / 2**20:.1f} MB to {address}\n{largest}"
+        left = f"left out: {', '.join(upload.left_out)}" if upload.left_out else ""
+        return Answer(upload.model_dump(mode="json"), text, json, note="\n".join(filter(None, [left, "nothing sent"])))
+    follow = (lambda piece: print(piece, end="", file=sys.stderr, flush=True)) if wait else None
+    job = cloud.submit(address, command, folder, follow=follow, key=key)
+    return Answer(job.model_dump(mode="json"), f"{job.id} {job.status}: {job.entrypoint}", json)

@@ -1,0 +1,31 @@
+"""The ``model`` section: which network or family, with which parameters."""
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from raymle.config.base import REFERENCE, Section
+
+BUILT_IN = ("linear", "mlp", "trees", "cnn", "resnet", "lstm", "transformer", "cells")
+READY = ("linear", "mlp", "trees")
+
+
+class ModelConfig(Section):
+    """A built-in family by name, or the user's own factory as ``module:factory``."""
+
+    type: str = "mlp"
+    """linear, mlp, trees, cnn, resnet, lstm, transformer, cells, or module:factory."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Keyword parameters of the family or the factory."""
+
+    @field_validator("type")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in BUILT_IN and not REFERENCE.match(value):
+            raise ValueError(f"{value!r} is none of {', '.join(BUILT_IN)}, nor module:factory")
+        return value
+
+    @property
+    def is_users(self) -> bool:
+        """Whether the model comes from the user's own code."""
+        return ":" in self.type

@@ -1,0 +1,31 @@
+"""The ``tracking`` and ``cluster`` sections: where records go and where work runs."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from raymle.config.base import Section
+
+
+class TrackingConfig(Section):
+    """Where runs are recorded."""
+
+    uri: str | None = None
+    """MLflow's address; null: MLFLOW_TRACKING_URI, else SQLite in storage."""
+    experiment: str | None = None
+    """MLflow's experiment; null takes the spec's name."""
+
+
+class ClusterConfig(Section):
+    """Where work runs."""
+
+    address: str = "auto"
+    """auto, inline (no Ray), local (a Ray of its own), or a Ray address."""
+    provider: Literal["aws", "gcp", "azure", "kubernetes", "onprem"] | None = None
+    """Whose nodes."""
+    gpu: str | None = None
+    """Accelerator type."""
+    spot: bool = True
+    """Use preemptible nodes for workers."""
+    max_dollars_per_hour: float | None = Field(None, gt=0)
+    """Refuse a cluster that may cost more."""

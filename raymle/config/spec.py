@@ -1,0 +1,47 @@
+"""The whole spec: one experiment from raw data to a served model."""
+
+from typing import Any
+
+from pydantic import Field
+
+from raymle.config.base import Section
+from raymle.config.data import DataConfig, SplitConfig
+from raymle.config.evaluate import EvaluateConfig, PromoteConfig
+from raymle.config.model import ModelConfig
+from raymle.config.place import ClusterConfig, TrackingConfig
+from raymle.config.serve import ServeConfig
+from raymle.config.train import TrainConfig
+from raymle.config.tune import TuneConfig
+
+
+class Spec(Section):
+    """One experiment. Six lines are enough; every other key has a default."""
+
+    name: str = Field(pattern=r"^[\w][\w .-]{0,127}$")
+    """The experiment's name."""
+    data: DataConfig
+    """Where the rows are and what their columns mean."""
+    split: SplitConfig = SplitConfig()
+    """Who goes to train, validation and test."""
+    model: ModelConfig = ModelConfig()
+    """Which network or family."""
+    train: TrainConfig = TrainConfig()
+    """How one model is trained."""
+    tune: TuneConfig | None = None
+    """What `raymle tune` searches; not used by any other verb."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """How a model is judged."""
+    promote: PromoteConfig = PromoteConfig()
+    """When a model may become champion."""
+    serve: ServeConfig = ServeConfig()
+    """Where and how a model answers."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Where runs are recorded."""
+    storage: str = "runs"
+    """One home, folder or URI: records, shards, ledger, journals, bundles."""
+    cluster: ClusterConfig = ClusterConfig()
+    """Where work runs."""
+    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Named sets of overrides, chosen with --profile."""
+    folder: str = "."
+    """Where relative paths and the user's own code start: the spec's folder, set by the loader."""

@@ -1,0 +1,99 @@
+"""The ``train`` section: how one model is trained."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from raymle.config.base import Reference, Section
+
+
+class OptimizerConfig(Section):
+    """How the weights move."""
+
+    type: Literal["adamw", "adam", "sgd", "rmsprop"] = "adamw"
+    """torch's optimizer of that name."""
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    """Step size."""
+    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
+    """Decoupled decay for adamw, L2 for the others."""
+    schedule: Literal["none", "cosine", "one_cycle", "plateau", "warmup"] = "none"
+    """How the learning rate changes over the run."""
+    clip_norm: float | None = Field(1.0, gt=0)
+    """Gradient norm to clip at; null never clips."""
+
+
+class ResourcesConfig(Section):
+    """What one worker needs."""
+
+    cpu: float = Field(1, gt=0)
+    """CPU cores of one worker."""
+    gpu: float = Field(0, ge=0)
+    """GPUs of one worker; a fraction shares one."""
+
+
+class WorkersRange(Section):
+    """An elastic number of workers."""
+
+    min: int = Field(ge=1)
+    """Start with at least this many."""
+    max: int = Field(ge=1)
+    """Use at most this many."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max < self.min:
+            raise ValueError(f"max {self.max} is below min {self.min}")
+        return self
+
+
+class EarlyStoppingConfig(Section):
+    """When to stop before the last epoch."""
+
+    patience: int = Field(3, ge=1)
+    """Epochs without a better validation metric before the run stops."""
+
+
+class PretrainedConfig(Section):
+    """Where the first weights come from."""
+
+    source: str | None = Field(None, alias="from")
+    """A RUN, models:/ name, bundle or safetensors file; null starts from scratch."""
+    exclude: tuple[str, ...] = ()
+    """Layer globs that are not loaded."""
+    trainable: tuple[str, ...] = ()
+    """Layer globs that are trained; none means all."""
+
+
+class TrainConfig(Section):
+    """How one model is trained."""
+
+    epochs: int = Field(5, ge=1)
+    """Most passes over the train split."""
+    batch_size: int = Field(1024, ge=1)
+    """Rows of one step, over all workers together."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """How the weights move."""
+    loss: str = "auto"
+    """auto: cross entropy for classes, squared error for numbers."""
+    workers: int | WorkersRange = Field(1)
+    """Data-parallel workers, or {min, max} for an elastic group."""
+    resources: ResourcesConfig = ResourcesConfig()
+    """What one worker needs."""
+    backend: Literal["auto", "ddp", "horovod"] = "auto"
+    """How several workers agree on gradients."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Number format of the forward pass."""
+    early_stopping: EarlyStoppingConfig | None = EarlyStoppingConfig()
+    """When to stop before the last epoch; null runs every epoch."""
+    pretrained: PretrainedConfig = PretrainedConfig()
+    """Where the first weights come from."""
+    loop: Reference | None = None
+    """The user's own loop, module:function."""
+    seed: int = Field(0, ge=0)
+    """Seed of initial weights, shuffling and dropout."""
+
+    @model_validator(mode="after")
+    def _some_workers(self) -> Self:
+        if isinstance(self.workers, int) and self.workers < 1:
+            raise ValueError(f"workers is {self.workers}; at least 1 is needed")
+        return self

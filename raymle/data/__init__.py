@@ -1,0 +1,9 @@
+"""From a source to prepared splits: what each column is, who goes where, what a model sees."""
+
+from raymle.data.blocks import read as read
+from raymle.data.infer import infer as infer
+from raymle.data.infer import infer_roles as infer_roles
+from raymle.data.prepare import prepare as prepare
+from raymle.data.shards import garbage as garbage
+from raymle.data.source import Source as Source
+from raymle.data.source import resolve as resolve

@@ -1,0 +1,147 @@
+"""Values of any stored type in the canonical Arrow type of their column, vectorised."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raymle.errors import DataError
+from raymle.records import Column
+
+WHOLE = float(2**53)
+ARROW: dict[str, pa.DataType] = {
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "category": pa.string(),
+    "text": pa.string(),
+    "timestamp": pa.timestamp("us", "UTC"),
+}
+PATTERNS = {
+    "number": r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))\s*$",
+    "timestamp": r"^\s*\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d+)?)?)?)?(Z|[+-]\d\d(:?\d\d)?)?\s*$",
+}
+ZONED = r":.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
+
+
+def canonical(values: pa.Array, column: Column) -> pa.Array:
+    """Return values in the canonical Arrow type of their column, or raise DataError with the first misfit."""
+    try:
+        return _cast(values, column)
+    except pa.ArrowException:
+        example = repr(values[next(misfits(values, column))].as_py())[:80]
+        kinds = "" if column.type == "category" else f", or set data.types: {{{column.name}: category}}"
+        raise DataError(
+            f"column {column.name!r} is {column.type}, but holds {example}",
+            hint=f"clean the values{kinds}, or drop the column",
+        ) from None
+
+
+def misfits(values: pa.Array, column: Column, start: int = 0) -> Iterator[int]:
+    """Find the rows whose value is not of the column's type, by halving."""
+    try:
+        _cast(values, column)
+    except pa.ArrowException:
+        middle = len(values) // 2
+        if not middle:
+            yield start
+            return
+        yield from misfits(values[:middle], column, start)
+        yield from misfits(values[middle:], column, start + middle)
+
+
+def _cast(values: pa.Array, column: Column) -> pa.Array:
+    if values.null_count == len(values) and not pa.types.is_dictionary(values.type):
+        return pa.nulls(len(values), ARROW[column.type])
+    return _CASTS[column.type](values)
+
+
+def plain(values: pa.Array) -> pa.Array:
+    """Decode dictionaries, and give every kind of text one type."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
+        return values.cast(pa.string())
+    return values
+
+
+def _number(values: pa.Array) -> pa.Array:
+    values = plain(values)
+    if pa.types.is_string(values.type):
+        values = pc.utf8_trim_whitespace(values)
+    elif pa.types.is_time32(values.type):
+        values = values.cast(pa.int32())
+    elif pa.types.is_time64(values.type) or pa.types.is_duration(values.type):
+        values = values.cast(pa.int64())
+    elif pa.types.is_temporal(values.type):
+        raise pa.ArrowInvalid("a moment is not a number")
+    elif pa.types.is_integer(values.type):
+        return values.cast(pa.float64(), safe=False)
+    values = values.cast(pa.float64())
+    if sum_is_finite(values):
+        return values
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+
+
+def sum_is_finite(values: pa.Array) -> bool:
+    """One cheap pass that is false when a NaN or infinity may be there."""
+    if not len(values) or values.null_count == len(values):
+        return True
+    raw = np.frombuffer(values.buffers()[1], np.float64, len(values), values.offset * 8)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(raw.sum()))
+
+
+def _boolean(values: pa.Array) -> pa.Array:
+    values = plain(values)
+    if pa.types.is_string(values.type):
+        return pc.utf8_trim_whitespace(values).cast(pa.bool_())
+    if pa.types.is_boolean(values.type) or pa.types.is_null(values.type):
+        return values.cast(pa.bool_())
+    numbers = values.cast(pa.float64())
+    if pc.any(pc.invert(pc.is_in(numbers, pa.array([0.0, 1.0, None])))).as_py():
+        raise pa.ArrowInvalid("neither 0 nor 1")
+    return numbers.cast(pa.bool_())
+
+
+def _words(values: pa.Array) -> pa.Array:
+    """Text of any scalar; a whole number reads the same whether it was stored as 7 or 7.0."""
+    if pa.types.is_dictionary(values.type) and values.type.value_type == pa.string():
+        return values
+    values = plain(values)
+    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+        raise pa.ArrowInvalid("not a scalar")
+    if pa.types.is_floating(values.type):
+        values = values.cast(pa.float64())
+        whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), WHOLE))
+        whole = pc.fill_null(whole, fill_value=False)
+        integers = pc.if_else(whole, values, 0.0).cast(pa.int64()).cast(pa.string())
+        known = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+        return pc.if_else(whole, integers, known.cast(pa.string()))
+    return values.cast(pa.string())
+
+
+def _timestamp(values: pa.Array) -> pa.Array:
+    """Return moments in UTC; what names no zone is UTC already."""
+    values = plain(values)
+    if pa.types.is_string(values.type):
+        values = pc.utf8_trim_whitespace(values)
+        zoned = pc.match_substring_regex(values, ZONED)
+        nothing = pa.scalar(None, pa.string())
+        local = pc.if_else(zoned, nothing, values).cast(pa.timestamp("us"))
+        known = pc.if_else(zoned, values, nothing).cast(ARROW["timestamp"])
+        return pc.coalesce(known, pc.assume_timezone(local, "UTC"))
+    if not pa.types.is_timestamp(values.type) and not pa.types.is_date(values.type):
+        raise pa.ArrowInvalid("not a moment")
+    if pa.types.is_timestamp(values.type) and values.type.tz:
+        return values.cast(ARROW["timestamp"], safe=False)
+    return pc.assume_timezone(values.cast(pa.timestamp("us"), safe=False), "UTC")
+
+
+_CASTS = {
+    "number": _number,
+    "boolean": _boolean,
+    "category": _words,
+    "text": _words,
+    "timestamp": _timestamp,
+}

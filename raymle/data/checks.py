@@ -1,0 +1,104 @@
+"""What can be wrong with the rows as a whole: found after the first pass, before anything is learned or written."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raymle.config import SplitConfig
+from raymle.data.schema import Contract
+from raymle.data.split import SIDES, Hashes, Sides
+from raymle.errors import DataError
+from raymle.records import Schema
+
+
+def contract(schema: Schema, parts: Sequence[Contract], positive: str | None) -> Schema:
+    """Return the schema with its classes, after what every block counted has been put together."""
+    whole = Contract(schema)
+    for part in parts:
+        whole.merge(part)
+    found = whole.finish()
+    for name in schema.named("time"):
+        if whole.nulls[name]:
+            raise DataError(
+                f"time column {name!r} is missing in {whole.nulls[name]:,} of {whole.rows:,} rows",
+                hint="leave those rows out of the source, or do without data.time",
+            )
+    return _with_positive(found, positive)
+
+
+def _with_positive(schema: Schema, positive: str | None) -> Schema:
+    """Name the positive class of two: the spec's, or the last in order."""
+    if positive is not None and positive not in schema.classes:
+        raise DataError(
+            f"evaluate.positive {positive!r} is not a class of {schema.target!r}",
+            hint=f"the classes are {', '.join(schema.classes[:10])}",
+        )
+    chosen = positive or (schema.classes[-1] if len(schema.classes) == 2 else None)
+    return schema.model_copy(update={"positive": chosen})
+
+
+def method(config: SplitConfig, schema: Schema) -> None:
+    """Refuse a split that the target or the roles do not allow."""
+    if config.method == "stratified" and not schema.classes:
+        raise DataError(
+            f"split.method stratified needs classes, but target {schema.target!r} is a number",
+            hint="use hash, group, time or column",
+        )
+
+
+def scattered_groups(config: SplitConfig, schema: Schema) -> tuple[str, ...]:
+    """Warn of a group that the split does not keep together: the model would be judged on whom it knows."""
+    names = schema.named("group")
+    if not names or config.method in {"group", "column"} or names == schema.named("key"):
+        return ()
+    return (f"split.method {config.method} puts one {names[0]} on several sides; split.method=group keeps it together",)
+
+
+def classes(found: Sides, codes: NDArray[np.int64], config: SplitConfig, names: Sequence[str]) -> None:
+    """Refuse a class that is not on every side: identical rows stay together, and it may have few others."""
+    counts = np.bincount(codes * 3 + found, minlength=3 * len(names)).reshape(-1, 3)
+    short = (counts[:, : 3 if config.fractions.test else 2] == 0).any(axis=1)
+    if short.any():
+        raise DataError(
+            f"class {names[int(short.argmax())]!r} cannot be in every split: identical rows stay together, "
+            "and too few of its rows are different",
+            hint="name data.key if they are different things, or leave the class out",
+        )
+
+
+def absent_classes(schema: Schema, counts: Mapping[str | None, int]) -> tuple[str, ...]:
+    """Warn of classes that no train row has."""
+    absent = [name for name in schema.classes if not counts.get(name)]
+    named = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+    return (f"no train row is of class {named}; split.method stratified keeps every class",) if absent else ()
+
+
+def duplicates(schema: Schema, identity: Hashes, content: Hashes) -> tuple[str, ...]:
+    """Refuse a key that names two rows; only count rows that are the same in everything."""
+    keys = schema.named("key")
+    twice = _repeats(identity) if keys else 0
+    if twice:
+        raise DataError(
+            f"key {', '.join(keys)} does not name a row: {twice:,} of {len(identity):,} rows repeat one",
+            hint="add a column to data.key, or leave the repeated rows out",
+        )
+    same = _repeats(content)
+    return (f"{same:,} of {len(content):,} rows repeat another; they stay on one side",) if same else ()
+
+
+def _repeats(hashes: Hashes) -> int:
+    ordered = np.sort(hashes)
+    return int((ordered[1:] == ordered[:-1]).sum())
+
+
+def sides(found: Sides, config: SplitConfig) -> None:
+    """Refuse a split that leaves a side empty."""
+    counts = np.bincount(found, minlength=3)
+    for place, name in enumerate(SIDES):
+        asked = getattr(config.fractions, name) > 0 if config.method != "column" else place < 2
+        if asked and not counts[place]:
+            raise DataError(
+                f"split method {config.method} leaves no {name} rows of {len(found):,}",
+                hint="use more rows, other fractions, or split.method=stratified",
+            )

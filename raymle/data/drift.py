@@ -1,0 +1,92 @@
+"""How far a split's distribution is from train's: from samples, a column at a time, pure."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raymle.errors import GateRefused
+from raymle.records import Drift, Schema
+
+BINS = 10
+MOST_CATEGORIES = 20
+
+
+def distribution(schema: Schema, samples: dict[str, pa.Table]) -> tuple[Drift, ...]:
+    """Compare validation and test with train: PSI with KS for numbers, PSI with chi-squared for categories."""
+    columns = [column for column in schema.columns if column.role in {"feature", "target"}]
+    return tuple(
+        _drift(column.name, side, samples["train"][column.name], samples[side][column.name])
+        for column in columns
+        for side in ("validation", "test")
+        if side in samples and samples[side].num_rows
+    )
+
+
+def refuse(found: tuple[Drift, ...], most: float | None) -> None:
+    """Raise GateRefused when a column's PSI exceeds what the spec allows."""
+    worst = max(found, key=lambda drift: drift.psi, default=None)
+    if most is not None and worst is not None and worst.psi > most:
+        raise GateRefused(
+            f"column {worst.column!r} differs between train and {worst.split}: PSI {worst.psi:.3f} > {most:g}",
+            hint="look at `raymle data split`, choose another split, or raise split.max_drift",
+        )
+
+
+def _drift(name: str, side: str, train: pa.ChunkedArray, other: pa.ChunkedArray) -> Drift:
+    if pa.types.is_floating(train.type) or pa.types.is_temporal(train.type):
+        mine, theirs = _numbers(train), _numbers(other)
+        edges = np.unique(np.quantile(mine, np.linspace(0, 1, BINS + 1)[1:-1])) if len(mine) else np.zeros(1)
+        counts = [np.bincount(np.searchsorted(edges, each), minlength=len(edges) + 1) for each in (mine, theirs)]
+        statistic, p_value = _kolmogorov(mine, theirs)
+    else:
+        counts = _category_counts(train, other)
+        statistic, p_value = _chi_squared(*counts)
+    return Drift(
+        column=name, split=side, psi=_psi(*counts), statistic=statistic, p_value=p_value
+    )  # fmt: skip
+
+
+def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
+    if pa.types.is_temporal(values.type):
+        values = values.cast(pa.int64())
+    return np.sort(values.drop_null().cast(pa.float64()).to_numpy())
+
+
+def _category_counts(train: pa.ChunkedArray, other: pa.ChunkedArray) -> list[NDArray[np.int64]]:
+    words = [pd.Series(each.cast(pa.string()).to_pylist(), dtype=object).fillna("") for each in (train, other)]
+    most = words[0].value_counts().index[:MOST_CATEGORIES]
+    tables = [each.where(each.isin(most), "other values").value_counts() for each in words]
+    names = [*most, "other values"]
+    return [table.reindex(names, fill_value=0).to_numpy(np.int64) for table in tables]
+
+
+def _psi(train: NDArray[np.int64], other: NDArray[np.int64]) -> float:
+    """Return the population stability index, half a row added to every bin so that none is empty."""
+    shares = [(each + 0.5) / (each.sum() + 0.5 * len(each)) for each in (train, other)]
+    return round(float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum()), 6)
+
+
+def _kolmogorov(train: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the two-sample Kolmogorov-Smirnov distance and its asymptotic p-value."""
+    from scipy import special  # a training worker imports this module, and never gets here
+
+    if not len(train) or not len(other):
+        return 0.0, 1.0
+    points = np.concatenate([train, other])
+    shares = [np.searchsorted(each, points, side="right") / len(each) for each in (train, other)]
+    distance = float(np.abs(shares[0] - shares[1]).max())
+    effective = len(train) * len(other) / (len(train) + len(other))
+    return round(distance, 6), float(special.kolmogorov(distance * np.sqrt(effective)))
+
+
+def _chi_squared(train: NDArray[np.int64], other: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the chi-squared statistic of the two-row table and its p-value."""
+    from scipy import special
+
+    table = np.stack([train, other])[:, (train + other) > 0].astype(float)
+    expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / max(1.0, table.sum())
+    if table.shape[1] < 2 or (expected == 0).any():
+        return 0.0, 1.0
+    statistic = float(((table - expected) ** 2 / expected).sum())
+    return round(statistic, 6), float(special.chdtrc(table.shape[1] - 1, statistic))

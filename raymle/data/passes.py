@@ -1,0 +1,161 @@
+"""What is done to one block of rows in each pass over a source: pure, so that Ray Data can do it anywhere."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from raymle.config import SplitConfig
+from raymle.data import split
+from raymle.data.schema import Contract, conform
+from raymle.data.split import Hashes, Rule, Sides
+from raymle.data.statistics import Partial
+from raymle.data.transform import Encoded, Transform
+from raymle.records import Schema
+
+Transforms = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+
+class Seen(NamedTuple):
+    """What the first pass learns of a block: its counts, and for every row what decides its side."""
+
+    contract: Contract
+    identity: Hashes
+    content: Hashes
+    drawn: Hashes
+    """What is drawn from: the identity, or the group's hash."""
+    aux: Any
+    """Moments, given sides, or the target's words for stratified."""
+    rows: pa.RecordBatch | None
+    """The conformed block, when it may stay in memory."""
+
+
+@final
+@dataclass(frozen=True)
+class Look:
+    """First pass: conform, count, hash."""
+
+    schema: Schema
+    config: SplitConfig
+    transforms: Transforms
+    keep: bool = False
+
+    def __call__(self, raw: pa.RecordBatch) -> Seen:
+        """Look at one block."""
+        batch = conform(self.transforms(raw), self.schema)
+        contract = Contract(self.schema)
+        contract.add(batch)
+        identity, content = self._hashes(raw, batch)
+        drawn = identity
+        if self.config.method == "group":
+            drawn = split.column_hashes(batch.column(self.schema.named("group")[0]))
+        return Seen(contract, identity, content, drawn, self._aux(batch), batch if self.keep else None)
+
+    def _hashes(self, raw: pa.RecordBatch, batch: pa.RecordBatch) -> tuple[Hashes, Hashes]:
+        """Hash the rows as they are in the source: a new transform or dropped column moves no row."""
+        target, keys = self.schema.target, self.schema.named("key")
+        made = [name for name in keys if name not in raw.schema.names]
+        identity, content = split.row_hashes(raw, keys or raw.schema.names, target=target)
+        if made:
+            identity, _ = split.row_hashes(batch.select(keys), keys, target=target)
+        return identity, content
+
+    def _aux(self, batch: pa.RecordBatch) -> Any:
+        method = self.config.method
+        if method == "time":
+            return _ordered(batch.column(self.schema.named("time")[0]))
+        if method == "column":
+            return split.given_sides(batch.column(str(self.config.by)), str(self.config.by))
+        if method == "stratified":
+            values = batch.column(self.schema.target)
+            encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+            return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
+        return None
+
+
+def _ordered(times: pa.Array) -> NDArray[np.int64]:
+    """Return integers in the order of the times, which are moments or numbers."""
+    if not pa.types.is_floating(times.type):
+        return np.asarray(pc.fill_null(times.cast(pa.int64()), 0).to_numpy())
+    bits = (pc.fill_null(times, 0.0).to_numpy() + 0.0).view(np.int64)
+    return np.asarray(bits ^ ((bits >> 63) & np.int64(2**63 - 1)))
+
+
+def numeric_aux(aux: Any, classes: tuple[str, ...]) -> NDArray[Any] | None:
+    """Turn words into class codes once all classes are known."""
+    if not isinstance(aux, tuple):
+        return aux  # type: ignore[no-any-return]
+    words, codes = aux
+    places = {name: place for place, name in enumerate(classes)}
+    return np.array([places.get(word, 0) for word in words], np.int64)[codes]
+
+
+@final
+@dataclass(frozen=True)
+class Placed:
+    """Later passes: the same look again where the first one's is not at hand, and every row's side."""
+
+    look: Look
+    schema: Schema
+    rule: Rule
+
+    def __call__(self, raw: pa.RecordBatch, seen: Seen | None) -> tuple[pa.RecordBatch, Seen, Sides]:
+        """Return the conformed block, its hashes and its sides."""
+        seen = seen or self.look(raw)
+        rows = seen.rows if seen.rows is not None else conform(self.look.transforms(raw), self.schema)
+        return rows, seen, split.sides(self.rule, seen.drawn, numeric_aux(seen.aux, self.schema.classes))
+
+
+@final
+@dataclass(frozen=True)
+class Fit:
+    """Second pass: statistics of the train rows, and a sample of every side."""
+
+    placed: Placed
+    limits: tuple[int, int, int]
+    """Hashes below belong to the sample of train, validation and test."""
+
+    def __call__(self, raw: pa.RecordBatch, seen: Seen | None) -> tuple[Partial, dict[str, pa.RecordBatch]]:
+        """Count one block."""
+        rows, seen, sides = self.placed(raw, seen)
+        partial = Partial(self.placed.schema).add(rows.filter(pa.array(sides == 0)))
+        chance = split.mix(seen.identity)  # no seed draws the sides by this
+        limits = np.array(self.limits, np.uint64)[sides]
+        samples = {
+            name: rows.filter(pa.array((sides == place) & (chance <= limits))) for place, name in enumerate(split.SIDES)
+        }
+        return partial, samples
+
+
+class Written(NamedTuple):
+    """A block ready to be written: encoded rows of each open side, and the test rows as they are."""
+
+    open: dict[str, tuple[Encoded, NDArray[Any]]]
+    test: pa.RecordBatch
+    identity: Hashes
+    content: Hashes
+
+
+@final
+@dataclass(frozen=True)
+class Encode:
+    """Third pass: inputs for train and validation, plain rows for the seal."""
+
+    placed: Placed
+    transform: Transform
+
+    def __call__(self, raw: pa.RecordBatch, seen: Seen | None) -> Written:
+        """Encode one block."""
+        rows, seen, sides = self.placed(raw, seen)
+        sealed = sides == 2
+        open_rows, open_sides = rows.filter(pa.array(~sealed)), sides[~sealed]
+        encoded, target = self.transform.apply(open_rows), self.transform.target(open_rows)
+        opened = {}
+        for place, name in enumerate(split.SIDES[:2]):
+            mine = open_sides == place  # whole rows are gathered faster once they are encoded
+            opened[name] = Encoded(encoded.numbers[mine], encoded.codes[mine]), target[mine]
+        return Written(opened, rows.filter(pa.array(sealed)), seen.identity[sealed], seen.content[sealed])

@@ -1,0 +1,211 @@
+"""From what the spec names to Arrow batches: a file, glob or folder of files, or a table."""
+
+import hashlib
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs as pafs
+
+from raymle.data import formats
+from raymle.data.formats import File
+from raymle.data.places import KNOWN, absolute, explained, filesystem, find, name_of, path_of
+from raymle.errors import DataError, UsageError
+from raymle.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PACKED = (".gz", ".bz2", ".zst")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows that can be read again and again.
+
+    ``files`` are absolute paths or URIs of one file system, ``bytes`` estimates what they decode to, and
+    ``columns`` are the types as stored (``batches`` may hand out text as dictionaries).
+    """
+
+    files: tuple[str, ...]
+    format: Literal["parquet", "csv", "json", "table"]
+    bytes: int
+    columns: pa.Schema
+    table: pa.Table | None = None
+
+    @property
+    def name(self) -> str:
+        """What an error calls it."""
+        if not self.files:
+            return "the table"
+        more = len(self.files) - 1
+        return name_of(self.files[0]) + (f" and {more} more files" if more else "")
+
+
+def resolve(source: "str | pa.Table | pd.DataFrame", *, folder: str) -> Source:
+    """Find the files behind a path, glob, folder or URI (relative to ``folder``), or wrap a table.
+
+    Raises:
+        DataError: nothing is there, or it is not data that raymle reads.
+        SetupError: the place cannot be reached.
+    """
+    if not isinstance(source, str):
+        return _wrap(source)
+    uri = absolute(source, folder)
+    system = filesystem(uri, attempts=3)  # a wrong address should not take minutes to show
+    with explained(uri, system):
+        found = find(system, uri)
+    kind = _one_format(found, source)
+    with explained(found[0], system):
+        columns = formats.columns(File(system, path_of(found[0]), kind))
+    _refuse_unusable(columns.names, name_of(found[0]))
+    return Source(tuple(found), kind, _decoded_bytes(system, found, kind), columns)
+
+
+def batches(source: Source, columns: Sequence[str] | None = None, *, rows: int = 131_072) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in order, at most ``rows`` a batch; call again to read again.
+
+    A csv column whose later values do not fit its type comes as text from there on.
+    """
+    names = source.columns.names if columns is None else list(columns)
+    if source.format == "table" or source.table is not None:
+        yield from source.table.select(names).to_batches(max_chunksize=rows)  # type: ignore[union-attr]
+        return
+    system = filesystem(source.files[0])
+    for uri in source.files:
+        file = File(system, path_of(uri), source.format)
+        with explained(uri, system):
+            if uri != source.files[0]:
+                _check_columns(formats.names(file), source, uri)
+            yield from formats.read(file, schema=source.columns, names=names, rows=rows)
+
+
+def fingerprint(source: Source, store: Store) -> str:
+    """Return the sha256 of the contents, whatever the files are called and in which order they are found.
+
+    A file whose path, size, times and inode (in an object store: etag) are known is not read again.
+    """
+    if source.table is not None:
+        return _table_digest(source.table)
+    system, memo = filesystem(source.files[0]), store.root / "memo"
+    with ThreadPoolExecutor(4) as pool:
+        digests = sorted(pool.map(lambda uri: _file_digest(system, uri, memo), source.files))
+    return hashlib.sha256("\n".join([source.format, *digests]).encode()).hexdigest()
+
+
+def _wrap(table: "pa.Table | pd.DataFrame") -> Source:
+    if not isinstance(table, pa.Table):
+        table = _from_pandas(table)
+    _refuse_unusable(table.column_names, "the table")
+    table = table.replace_schema_metadata(None)
+    return Source((), "table", table.nbytes, table.schema, table)
+
+
+def _from_pandas(frame: "pd.DataFrame") -> pa.Table:
+    if not hasattr(frame, "set_axis"):
+        raise UsageError(f"data is a {type(frame).__name__}, not a path, pandas or Arrow table")
+    names = [str(name) for name in frame.columns]
+    _refuse_unusable(names, "the table")
+    try:
+        return pa.Table.from_pandas(frame.set_axis(names, axis=1), preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        cause = " ".join(part.strip() for part in map(str, error.args))
+        raise DataError(f"the table has a column of mixed types: {cause}", hint="give it one type") from error
+
+
+def _one_format(found: list[str], source: str) -> formats.Format:
+    kinds = Counter(formats.of(uri) or "unknown" for uri in found)
+    if "unknown" in kinds:
+        name = next(name_of(uri) for uri in found if formats.of(uri) is None)
+        raise DataError(f"{name} is not a kind of file that raymle reads", hint=f"it reads {KNOWN}")
+    if len(kinds) > 1:
+        mixed = " and ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        hint = "name one kind with a glob such as *.csv"
+        raise DataError(f"{source} mixes formats: {mixed} files", hint=hint)
+    return formats.of(found[0]) or "csv"
+
+
+def _refuse_unusable(names: Sequence[str], where: str) -> None:
+    if not names:
+        raise DataError(f"{where} has no columns")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"{where} has more than one column named {twice[0]!r}", hint="rename one of them")
+
+
+def _check_columns(names: list[str] | None, source: Source, uri: str) -> None:
+    """Refuse a file whose columns are not those of the first one, in whatever order."""
+    if names is None:
+        return
+    first, other, known = name_of(source.files[0]), name_of(uri), source.columns.names
+    _refuse_unusable(names, other)
+    for name in (*known, *names):
+        if name not in names:
+            raise DataError(f"{other} has no column {name!r}, which {first} has", hint="name files that are alike")
+        if name not in known:
+            raise DataError(f"{other} has a column {name!r}, which {first} has not", hint="name files that are alike")
+
+
+def _decoded_bytes(system: pafs.FileSystem, found: list[str], kind: formats.Format) -> int:
+    stored: list[int] = [info.size for info in system.get_file_info([path_of(uri) for uri in found])]
+    if kind != "parquet":
+        return sum(size * (5 if uri.endswith(PACKED) else 1) for uri, size in zip(found, stored, strict=True))
+    with explained(found[0], system):
+        footer = pq.read_metadata(path_of(found[0]), filesystem=system)
+    decoded: int = sum(footer.row_group(index).total_byte_size for index in range(footer.num_row_groups))
+    return round(sum(stored) * decoded / stored[0])
+
+
+def _file_digest(system: pafs.FileSystem, uri: str, memo: Path) -> str:
+    """Return a file's sha256, from the memo when the same file was hashed before."""
+    with explained(uri, system):
+        identity, changed = _identity(system, uri)
+        note = memo / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]}.txt"
+        if note.exists():
+            return note.read_text()
+        digest = hashlib.sha256()
+        with system.open_input_stream(path_of(uri), compression=None) as stream:
+            while block := stream.read(4 << 20):
+                digest.update(block)
+        settled = time.time() - changed > 1  # a later change within one clock tick would not show
+        if settled and _identity(system, uri)[0] == identity:
+            _remember(note, digest.hexdigest())
+    return digest.hexdigest()
+
+
+def _remember(note: Path, text: str) -> None:
+    note.parent.mkdir(parents=True, exist_ok=True)
+    draft = note.with_name(f".tmp-{uuid.uuid4().hex}")
+    draft.write_text(text)
+    draft.replace(note)
+
+
+def _identity(system: pafs.FileSystem, uri: str) -> tuple[list[str | int], float]:
+    """Return what changes when a file's content changes, and when it last did in seconds."""
+    if "://" not in uri:
+        stat = Path(uri).stat()
+        return [uri, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino], stat.st_mtime
+    info = system.get_file_info(path_of(uri))
+    with system.open_input_stream(path_of(uri), compression=None) as stream:
+        tag = (stream.metadata() or {}).get(b"ETag", b"").decode()
+    return [uri, info.size, info.mtime_ns or 0, tag], (info.mtime_ns or 0) / 1e9
+
+
+def _table_digest(table: pa.Table) -> str:
+    """Hash columns one by one as Arrow IPC, so that chunks do not matter and one column is copied at most."""
+    digest = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        sink = pa.BufferOutputStream()
+        whole = pa.table({name: column.combine_chunks()})
+        with pa.ipc.new_stream(sink, whole.schema) as writer:
+            writer.write_table(whole, max_chunksize=1 << 20)
+        digest.update(sink.getvalue())
+    return digest.hexdigest()

@@ -1,0 +1,267 @@
+"""Who goes where: a pure function of a row's hash, so the same rows on any cluster size."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from raymle.config import SplitConfig
+from raymle.data.casts import canonical
+from raymle.errors import DataError
+from raymle.records import Column, Record
+
+Hashes = NDArray[np.uint64]
+Sides = NDArray[np.uint8]
+SIDES = ("train", "validation", "test")
+SPELLINGS = {
+    "train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2, "testing": 2,
+}  # fmt: skip
+NULL = np.uint64(0x9E3779B97F4A7C15)
+WHOLE = 2**53
+LARGE = re.compile(r"-?[1-9]\d{15,19}")
+WORDS = Column(name="", type="category", role="feature")
+TEXT_KEY = "raymle row hash."  # pandas asks for 16 bytes
+
+
+class Rule(Record):
+    """Where the cuts are; with it a row's side follows from the row alone."""
+
+    method: str
+    seed: int
+    cuts: dict[str, tuple[int, int]]
+    """First value of validation and of test: of the hash, of the time, or of the hash for each class."""
+
+
+def mix(values: Hashes) -> Hashes:
+    """Scramble 64-bit values so that every bit counts: the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
+    values = values + NULL
+    values ^= values >> np.uint64(30)
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
+
+
+def row_hashes(batch: pa.RecordBatch, deciding: Sequence[str], *, target: str) -> tuple[Hashes, Hashes]:
+    """Return each row's identity and content.
+
+    The identity hashes the deciding columns under their names; it says which side a row is on. The content
+    hashes all columns but the target without names or order, so that a renamed, copied or rearranged file has
+    the same rows; the ledger remembers it. In the content a number counts the same whether it was stored as 7,
+    7.0 or "7.0"; in the identity the words "7" and "07" are two.
+    """
+    identity = np.zeros(batch.num_rows, np.uint64)
+    content = np.zeros(batch.num_rows, np.uint64)
+    for name in batch.schema.names:
+        if name == target:
+            continue
+        values = batch.column(name)
+        exact, loose = _exact_and_loose(values)
+        if name in deciding:
+            identity += exact * _salt(name)
+        content += loose
+    return mix(identity), mix(content)
+
+
+def _salt(name: str) -> np.uint64:
+    """Return an odd number for a column's name: multiplying by it loses nothing."""
+    return np.uint64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little") | 1)
+
+
+def column_hashes(values: pa.Array) -> Hashes:
+    """Hash every value of a column; text that spells a number as it would be written counts as that number."""
+    return _exact_and_loose(values)[0]
+
+
+def _exact_and_loose(values: pa.Array) -> tuple[Hashes, Hashes]:
+    """Hash every value: numbers by their float64 bits, text through its distinct values.
+
+    In the second hashes any spelling of a number counts as that number.
+    """
+    kind = values.type
+    if pa.types.is_null(kind):
+        hashes = np.full(len(values), mix(np.array([NULL]))[0])
+    elif pa.types.is_integer(kind) and not _fits(values):
+        hashes = _large_hashes(values)
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        hashes = _number_hashes(values)
+    elif pa.types.is_boolean(kind):
+        hashes = _number_hashes(values.cast(pa.int8()))
+    elif pa.types.is_temporal(kind):
+        hashes = _number_hashes(_microseconds(values))
+    else:
+        encoded = values if pa.types.is_dictionary(kind) else _as_text(values).dictionary_encode()
+        exact, loose = _text_hashes(encoded.dictionary)
+        hashes = _take(exact, encoded.indices)
+        return hashes, hashes if loose is exact else _take(loose, encoded.indices)
+    return hashes, hashes
+
+
+def _microseconds(values: pa.Array) -> pa.Array:
+    """Return a moment, day, time of day or duration as whole microseconds."""
+    kind = values.type
+    if pa.types.is_time(kind):
+        unit = pa.time64("us")
+    else:
+        unit = pa.duration("us") if pa.types.is_duration(kind) else pa.timestamp("us", getattr(kind, "tz", None))
+    return values.cast(unit, safe=False).cast(pa.int64())
+
+
+def _as_text(values: pa.Array) -> pa.Array:
+    """Return any values as text, each by itself: what is in the same batch must not matter."""
+    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+        words = (value if value is None else value.decode(errors="backslashreplace") for value in values.to_pylist())
+        return pa.array(words, pa.string())
+    try:
+        return values.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return pa.array([repr(value) for value in values.to_pylist()], pa.string())
+
+
+def _number_hashes(values: pa.Array) -> Hashes:
+    numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    bits = (numbers + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0
+    return mix(np.where(np.isnan(numbers), NULL, bits))
+
+
+def _fits(values: pa.Array) -> bool:
+    limits = pc.min_max(values)
+    return all(abs(limits[name].as_py() or 0) <= WHOLE for name in ("min", "max"))
+
+
+def _large_hashes(values: pa.Array) -> Hashes:
+    """Hash integers of which some are beyond what a float64 tells apart, as ids are."""
+    known = np.asarray(values.is_valid())
+    integers = pc.fill_null(values, 0).to_numpy()
+    large = (integers > WHOLE) | (integers < -WHOLE)
+    bits = integers.astype(np.int64).view(np.uint64)
+    return np.where(known & large, mix(mix(bits)), _number_hashes(values))
+
+
+def _text_hashes(distinct: pa.Array) -> tuple[Hashes, Hashes]:
+    """Hash words, those that are a number like that number: first if spelled as one would be, then if at all."""
+    words = _as_text(distinct).to_numpy(zero_copy_only=False)
+    absent = pd.isna(words)
+    hashes = mix(pd.util.hash_array(np.where(absent, "", words).astype(object), hash_key=TEXT_KEY))
+    hashes[absent] = mix(np.array([NULL]))
+    numbers = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce").to_numpy(np.float64)
+    finite = np.flatnonzero(np.isfinite(numbers))
+    if not len(finite):
+        return hashes, hashes
+    far = finite[np.abs(numbers[finite]) >= WHOLE]
+    large = far[np.array([LARGE.fullmatch(word) is not None for word in words[far]], bool)]
+    bits = np.array([int(word) % 2**64 for word in words[large]], np.uint64)
+    hashes[large] = mix(mix(bits))
+    small = finite[np.abs(numbers[finite]) < WHOLE]
+    loose, alike = hashes.copy(), words[small] == _spelled(numbers[small])
+    loose[small] = _number_hashes(pa.array(numbers[small]))
+    hashes[small[alike]] = loose[small[alike]]
+    return hashes, loose
+
+
+def _spelled(numbers: NDArray[np.float64]) -> NDArray[Any]:
+    """Return numbers as they would be written: whole ones without a point."""
+    return np.asarray(canonical(pa.array(numbers), WORDS).to_numpy(zero_copy_only=False))
+
+
+def _take(distinct: Hashes, indices: pa.Array) -> Hashes:
+    known = np.append(distinct, mix(np.array([NULL])))
+    places = pc.fill_null(indices.cast(pa.int64()), len(distinct))
+    return np.asarray(known[places.to_numpy(zero_copy_only=False)])
+
+
+def draws(identity: Hashes, seed: int) -> Hashes:
+    """Return the number that decides: another seed, another split."""
+    return mix(identity ^ mix(np.array([seed % 2**64], np.uint64)))
+
+
+def rule(config: SplitConfig, identity: Hashes, aux: NDArray[Any] | None, names: Sequence[str] = ()) -> Rule:
+    """Find the cuts that give every side its share.
+
+    Args:
+        config: The ``split`` section.
+        identity: Each row's identity hash, or its group's.
+        aux: Class codes for stratified, moments (int64) for time.
+        names: The classes.
+
+    Raises:
+        DataError: a class has too few rows to be in every split.
+    """
+    fractions = (config.fractions.train, config.fractions.train + config.fractions.validation)
+    cuts: dict[str, tuple[int, int]] = {"": (0, 0)}
+    if config.method in {"hash", "group"}:
+        cuts = {"": (_share(fractions[0]), _share(fractions[1] if config.fractions.test else 1.0))}
+    elif config.method == "stratified":
+        assert aux is not None
+        drawn = draws(identity, config.seed)
+        cuts = {str(code): _class_cuts(np.sort(drawn[aux == code]), config, names[code]) for code in range(len(names))}
+    elif config.method == "time":
+        assert aux is not None
+        moments = np.sort(aux)
+        places = [min(len(moments) - 1, round(fraction * len(moments))) for fraction in fractions]
+        last = int(moments[-1]) + 1
+        second = int(moments[places[1]]) if config.fractions.test else last
+        cuts = {"": (int(moments[places[0]]), second)}
+    return Rule(method=config.method, seed=config.seed, cuts=cuts)
+
+
+def _share(fraction: float) -> int:
+    return min(2**64 - 1, int(fraction * 2.0**64))
+
+
+def _class_cuts(drawn: Hashes, config: SplitConfig, name: str) -> tuple[int, int]:
+    sides = 3 if config.fractions.test else 2
+    if len(drawn) < sides:
+        raise DataError(
+            f"class {name!r} has {len(drawn)} row{'s' * (len(drawn) != 1)}, too few for {sides} stratified splits",
+            hint="leave the class out, gather more of it, or use split.method=hash",
+        )
+    test = max(1, round(config.fractions.test * len(drawn))) if config.fractions.test else 0
+    test = min(test, len(drawn) - 2)
+    validation = max(1, round(config.fractions.validation * len(drawn)))
+    first = max(1, len(drawn) - test - validation)
+    second = int(drawn[len(drawn) - test]) if test else 2**64 - 1
+    return int(drawn[first]), second
+
+
+def sides(rule: Rule, identity: Hashes, aux: NDArray[Any] | None) -> Sides:
+    """Return 0 train, 1 validation, 2 test for every row.
+
+    Args:
+        rule: The cuts.
+        identity: Each row's identity hash, or its group's.
+        aux: Class codes for stratified, moments for time, sides for column.
+    """
+    if rule.method == "column":
+        assert aux is not None
+        return aux.astype(np.uint8)
+    if rule.method == "time":
+        assert aux is not None
+        return np.searchsorted(np.array(rule.cuts[""]), aux, side="right").astype(np.uint8)
+    drawn = draws(identity, rule.seed)
+    if rule.method == "stratified":
+        assert aux is not None
+        table = np.array([rule.cuts[str(code)] for code in range(len(rule.cuts))], np.uint64)
+        first, second = table[aux].T
+    else:
+        first, second = (np.uint64(cut) for cut in rule.cuts[""])
+    return np.asarray((drawn >= first).astype(np.uint8) + (drawn >= second).astype(np.uint8))
+
+
+def given_sides(values: pa.Array, by: str) -> Sides:
+    """Read the user's own train, validation and test."""
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(_as_text(values))).to_numpy(zero_copy_only=False)
+    found = pd.Series(words, dtype=object).map(SPELLINGS)
+    if found.isna().any():
+        strange = words[int(found.isna().to_numpy().argmax())]
+        raise DataError(
+            f"split.by column {by!r} holds {strange!r}", hint="its values must be train, validation or test"
+        )
+    return np.asarray(found, np.uint8)

@@ -1,0 +1,230 @@
+"""What a model sees of a row: learned in one pass over the train rows, applied by pure Arrow and numpy.
+
+Numbers are standardised, nulls filled with the median and flagged when train had any; categories become codes,
+0 for a value that train did not have. The state is JSON.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from raymle.data.statistics import MOMENTS, Moments, Partial, numbers_of
+from raymle.records import Record, Schema
+
+MOST_CATEGORIES = 10_000
+MOST_DEVIATIONS = 1e4
+ROWS_AT_ONCE = 8192
+
+
+class Number(Record):
+    """One input number: of a column, or of a part of a moment."""
+
+    column: str
+    part: str = ""
+    mean: float
+    std: float
+    fill: float
+    flagged: bool = False
+    """Whether a second input says that the value was missing."""
+
+
+class Category(Record):
+    """One input code: 1 and up in the order of ``values``, 0 for what train did not have."""
+
+    column: str
+    values: tuple[str, ...]
+    missing: int
+    """Code of a null: 0, or one of its own when train had nulls."""
+
+
+class Inputs(NamedTuple):
+    """Widths of what a model gets: how many numbers, and how many codes each category has."""
+
+    numbers: int
+    categories: tuple[int, ...]
+
+
+class Encoded(NamedTuple):
+    """Inputs of a batch: float32 ``[n, a]`` and int32 ``[n, b]``."""
+
+    numbers: NDArray[np.float32]
+    codes: NDArray[np.int32]
+
+
+@final
+@dataclass(frozen=True)
+class Transform:
+    """From a conformed batch to a model's inputs, and from the target to what is learned."""
+
+    numbers: tuple[Number, ...]
+    categories: tuple[Category, ...]
+    target_column: str
+    classes: tuple[str, ...]
+    target_mean: float = 0.0
+    target_std: float = 1.0
+
+    @property
+    def inputs(self) -> Inputs:
+        """How wide the inputs are."""
+        width = len(self.numbers) + sum(number.flagged for number in self.numbers)
+        sizes = tuple(1 + len(each.values) + (each.missing > 0) for each in self.categories)
+        return Inputs(width, sizes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the inputs: the numbers, their flags, the codes."""
+        plain = [f"{number.column}.{number.part}".rstrip(".") for number in self.numbers]
+        flags = [f"{number.column} is missing" for number in self.numbers if number.flagged]
+        return (*plain, *flags, *(each.column for each in self.categories))
+
+    def apply(self, batch: Any) -> Encoded:
+        """Encode a conformed batch or table."""
+        if isinstance(batch, pa.Table):
+            parts = [self.apply(part) for part in batch.to_batches()]
+            return Encoded(*map(np.concatenate, zip(*parts, strict=True))) if parts else self._empty()
+        return Encoded(self._numbers(batch), self._codes(batch))
+
+    def _empty(self) -> Encoded:
+        numbers, categories = self.inputs
+        return Encoded(np.empty((0, numbers), np.float32), np.empty((0, len(categories)), np.int32))
+
+    def _numbers(self, batch: pa.RecordBatch) -> NDArray[np.float32]:
+        """Scale a few thousand rows at a time: columns become rows in the processor's cache, not in memory."""
+        parts = {name: numbers_of(batch.column(name)) for name in {number.column for number in self.numbers}}
+        inputs = [
+            (number, parts[number.column][number.part], batch.column(number.column).null_count > 0)
+            for number in self.numbers
+        ]
+        rows = np.empty((batch.num_rows, self.inputs.numbers), np.float32)
+        for start in range(0, batch.num_rows, ROWS_AT_ONCE):
+            block = slice(start, start + ROWS_AT_ONCE)
+            flag = len(inputs)
+            for place, (number, values, has_nulls) in enumerate(inputs):
+                unknown = _scale(values[block], number, rows[block, place], has_nulls=has_nulls)
+                if number.flagged:
+                    rows[block, flag] = unknown
+                    flag += 1
+        return rows
+
+    def _codes(self, batch: pa.RecordBatch) -> NDArray[np.int32]:
+        rows = np.empty((batch.num_rows, len(self.categories)), np.int32)
+        for place, category in enumerate(self.categories):
+            rows[:, place] = _encode(batch.column(category.column), category)
+        return rows
+
+    def target(self, batch: Any) -> NDArray[Any]:
+        """Return the target: int64 class codes, or float64 in raw units.
+
+        Raises:
+            DataError: a class that training never saw.
+        """
+        values = batch.column(self.target_column)
+        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        if not self.classes:
+            return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
+        codes = _encode(values, Category(column=self.target_column, values=self.classes, missing=0))
+        if len(codes) and codes.min() == 0:
+            from raymle.errors import DataError
+
+            strange = values[int(codes.argmin())].as_py()
+            raise DataError(
+                f"target {self.target_column!r} holds {strange!r}, which training never saw",
+                hint=f"the classes are {', '.join(self.classes[:10])}",
+            )
+        return codes.astype(np.int64) - 1
+
+    def state(self) -> dict[str, Any]:
+        """Return all of it as plain JSON values."""
+        return {
+            "numbers": [number.model_dump() for number in self.numbers],
+            "categories": [category.model_dump(mode="json") for category in self.categories],
+            "target": {
+                "column": self.target_column, "classes": list(self.classes),
+                "mean": self.target_mean, "std": self.target_std,
+            },
+        }  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Transform":
+        """Make the transform that ``state`` described."""
+        target = state["target"]
+        return cls(
+            numbers=tuple(Number.model_validate(number) for number in state["numbers"]),
+            categories=tuple(Category.model_validate(category) for category in state["categories"]),
+            target_column=target["column"],
+            classes=tuple(target["classes"]),
+            target_mean=target["mean"],
+            target_std=target["std"],
+        )
+
+
+def _scale(
+    values: NDArray[np.float64], number: Number, out: NDArray[np.float32], *, has_nulls: bool
+) -> NDArray[np.bool_] | bool:
+    """Write standardised numbers and return which were missing."""
+    with np.errstate(over="ignore"):  # infinity is cut off below
+        scaled = values - number.mean
+        scaled /= number.std
+    unknown: NDArray[np.bool_] | bool = False
+    if has_nulls:
+        unknown = np.isnan(values)
+        scaled[unknown] = (number.fill - number.mean) / number.std
+    np.clip(scaled, -MOST_DEVIATIONS, MOST_DEVIATIONS, out=scaled)
+    out[:] = scaled
+    return unknown
+
+
+def _encode(values: pa.Array, category: Category) -> NDArray[np.int32]:
+    encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+    known = pc.index_in(encoded.dictionary.cast(pa.string()), pa.array(category.values, pa.string()))
+    codes = np.append(pc.fill_null(known, -1).to_numpy(zero_copy_only=False) + 1, category.missing)
+    places = encoded.indices
+    if places.null_count:
+        places = pc.fill_null(places.cast(pa.int64()), len(encoded.dictionary))
+    return np.asarray(codes[places.to_numpy(zero_copy_only=False)], np.int32)
+
+
+def learn(partial: Partial, medians: Mapping[tuple[str, str], float]) -> Transform:
+    """Turn the statistics of all train rows into a transform.
+
+    Args:
+        partial: The merged statistics.
+        medians: What fills a null, for each number.
+    """
+    schema = partial.schema
+    target = partial.numbers.get((schema.target, "target"), Moments(1, 0.0, 1.0))
+    numbers = [
+        Number(
+            column=column, part=part, mean=moments.mean, std=moments.std,
+            fill=medians.get((column, part), moments.mean), flagged=moments.nulls > 0 and part in {"", "day"},
+        )
+        for (column, part), moments in _in_order(schema, partial.numbers)
+    ]  # fmt: skip
+    categories = [_category(name, partial.categories[name]) for name in _names(schema) if name in partial.categories]
+    return Transform(
+        numbers=tuple(numbers), categories=tuple(categories), target_column=schema.target,
+        classes=schema.classes, target_mean=target.mean, target_std=target.std,
+    )  # fmt: skip
+
+
+def _names(schema: Schema) -> list[str]:
+    return [column.name for column in schema.features]
+
+
+def _in_order(schema: Schema, found: dict[tuple[str, str], Moments]) -> list[tuple[tuple[str, str], Moments]]:
+    places = {name: place for place, name in enumerate(_names(schema))}
+    parts = ("", *MOMENTS)
+    kept = [item for item in found.items() if item[0][1] != "target"]
+    return sorted(kept, key=lambda item: (places[item[0][0]], parts.index(item[0][1])))
+
+
+def _category(name: str, counts: Counter[str | None]) -> Category:
+    words = sorted((word for word in counts if word is not None), key=lambda word: (-counts[word], word))
+    kept = tuple(words[:MOST_CATEGORIES])
+    return Category(column=name, values=kept, missing=len(kept) + 1 if counts[None] else 0)

@@ -1,0 +1,51 @@
+"""A model's predictions beside the truth, and what they come to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raymle.measure import metrics
+from raymle.records import Metrics, Record, Schema
+
+
+class Evaluated(Record):
+    """How good a model is on some rows, and how sure that is."""
+
+    metrics: Metrics
+    intervals: dict[str, tuple[float, float]]
+    rows: int
+    report: str | None = None
+    """The HTML page, when one was written."""
+
+
+@final
+@dataclass(frozen=True)
+class Judged:
+    """A model's predictions beside the truth."""
+
+    schema: Schema
+    y: NDArray[Any]
+    predicted: NDArray[np.float64]
+    extra: Mapping[str, metrics.UserMetric] = field(default_factory=dict)
+
+    @property
+    def positive(self) -> int | None:
+        """The place of the positive class when there are two: the last, if the schema names none."""
+        if len(self.schema.classes) != 2:  # noqa: PLR2004  two classes
+            return None
+        return self.schema.classes.index(self.schema.positive) if self.schema.positive in self.schema.classes else 1
+
+    @property
+    def said(self) -> NDArray[np.int64]:
+        """The most probable class of each row."""
+        return np.asarray(self.predicted.argmax(axis=1))
+
+    def measure(self, part: NDArray[np.bool_] | slice = slice(None)) -> Evaluated:
+        """Measure some of the rows, or all."""
+        task, y, predicted, positive = self.schema.task, self.y[part], self.predicted[part], self.positive
+        found = metrics.compute(task, y, predicted, positive_index=positive, extra=self.extra)
+        bounds = metrics.intervals(task, y, predicted, positive_index=positive)
+        return Evaluated(metrics=found, intervals=bounds, rows=len(y))

@@ -1,0 +1,1 @@
+"""What can be counted: quality, and later resources and prices."""

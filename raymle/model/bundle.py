@@ -1,0 +1,219 @@
+"""One folder that batch, serving and evaluation load, and nothing else.
+
+bundle.json    schema, model, inputs, outputs, metrics      weights.safetensors or model.txt
+transform.json what the transform learned                   code/  the user's own modules, if any
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from pydantic import Field
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from raymle.config.model import ModelConfig
+from raymle.data import own
+from raymle.data.schema import conform
+from raymle.data.transform import Transform
+from raymle.errors import ArtifactError
+from raymle.model.build import build
+from raymle.model.nets import Inputs
+from raymle.records import Metrics, Record, Schema
+from raymle.store import MANIFEST, commit, digest, draft_folder, verify
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+Predictions = npt.NDArray[np.float64]
+BATCH_ROWS = 8192
+
+
+class Contents(Record):
+    """What ``bundle.json`` says."""
+
+    format: int = 1
+    data_schema: Schema
+    model: ModelConfig
+    inputs: Inputs
+    outputs: int
+    metrics: Metrics = Field(default_factory=dict)
+    transforms: tuple[str, ...] = ()
+    """The user's own functions over raw rows; their code is in the bundle."""
+
+
+@final
+@dataclass(frozen=True)
+class Bundle:
+    """A trained model with all it needs to go from a table to predictions."""
+
+    path: Path
+    contents: Contents
+    transform: Transform
+    network: "nn.Module | Booster"
+    version: str
+    """sha256 of the manifest: names every byte of the bundle."""
+
+    @property
+    def schema(self) -> Schema:
+        """The contract that rows are held against."""
+        return self.contents.data_schema
+
+    def conformed(self, raw: pa.RecordBatch) -> pa.RecordBatch:
+        """Run the user's own transforms over raw rows, and hold the result against the schema."""
+        if self.contents.transforms:
+            from raymle.data.prepare import apply_all
+
+            raw = apply_all(raw, references=self.contents.transforms, folder=str(self.path / "code"))
+        batch: pa.RecordBatch = conform(raw, self.schema, target=False)
+        return batch
+
+    def predict(self, table: pa.Table | pa.RecordBatch) -> Predictions:
+        """Return probabilities ``[n, classes]`` in ``schema.classes`` order, or numbers ``[n]`` in raw units.
+
+        The table is what ``conformed`` gives, or rows whose schema needs no transforms; the target may be absent.
+        """
+        if isinstance(table, pa.RecordBatch):
+            table = pa.Table.from_batches([table])
+        parts = [self._predict_batch(batch) for batch in table.to_batches(max_chunksize=BATCH_ROWS)]
+        classes = len(self.schema.classes)
+        empty = np.empty((0, classes) if classes else 0)
+        return np.concatenate(parts) if parts else empty
+
+    def predict_table(self, table: pa.Table | pa.RecordBatch) -> pa.Table:
+        """Return the column ``prediction`` and, for classes, a column ``probability_<class>`` for each."""
+        return named(self.schema, self.predict(table))
+
+    def predict_arrays(self, numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> Predictions:
+        """Predict from what the transform gives: float32 ``[n, a]`` and int32 ``[n, b]``."""
+        if isinstance(self.network, nn.Module):
+            raw = forward(self.network, numbers, codes, self.contents.outputs)
+        else:
+            raw = np.asarray(self.network.predict(np.column_stack([numbers, codes])))
+        return self._finished(raw)
+
+    def _predict_batch(self, batch: pa.RecordBatch) -> Predictions:
+        arrays = self.transform.apply(conform(batch, self.schema, target=False))
+        return self.predict_arrays(arrays.numbers, arrays.codes)
+
+    def _finished(self, raw: npt.NDArray[Any]) -> Predictions:
+        """Turn a network's or booster's raw output into probabilities or raw units."""
+        if self.schema.task == "regression":
+            return unscaled(raw, self.transform)
+        if isinstance(self.network, nn.Module):
+            return softmax(raw)
+        return np.column_stack([1 - raw, raw]) if raw.ndim == 1 else raw.astype(np.float64)
+
+
+def save(
+    out: Path,
+    contents: Contents,
+    *,
+    transform: Transform,
+    network: "nn.Module | Booster",
+    folder: str = ".",
+) -> Path:
+    """Write a bundle whole or not at all, and return where it is.
+
+    Args:
+        out: The folder that appears.
+        contents: What ``bundle.json`` says.
+        transform: The fitted transform.
+        network: The trained network or booster.
+        folder: Where the user's own code is; the modules that the model needs travel in the bundle.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = draft_folder(out.parent)
+    (draft / "bundle.json").write_text(contents.model_dump_json(indent=1))
+    (draft / "transform.json").write_text(json.dumps(transform.state()))
+    if isinstance(network, nn.Module):
+        save_model(network.to("cpu"), str(draft / "weights.safetensors"))
+    else:
+        (draft / "model.txt").write_text(network.model_to_string())
+    for reference in (*contents.transforms, *([contents.model.type] if contents.model.is_users else [])):
+        own.copy(reference, Path(folder), draft / "code")
+    return commit(draft, out)
+
+
+def load(path: str | Path) -> Bundle:
+    """Check every byte of a bundle against its manifest and load it.
+
+    Raises:
+        ArtifactError: something is missing, damaged, or of a format this version does not read.
+    """
+    folder = Path(path)
+    verify(folder, deep=True)
+    try:
+        contents = Contents.model_validate_json((folder / "bundle.json").read_bytes())
+        state: Mapping[str, Any] = json.loads((folder / "transform.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{folder} is not a bundle that this version reads: {error}") from None
+    return Bundle(
+        path=folder,
+        contents=contents,
+        transform=Transform.from_state(dict(state)),
+        network=_network(folder, contents),
+        version=str(digest(folder / MANIFEST)["sha256"]),
+    )
+
+
+def _network(folder: Path, contents: Contents) -> "nn.Module | Booster":
+    if contents.model.type == "trees":
+        import lightgbm
+
+        return lightgbm.Booster(model_str=(folder / "model.txt").read_text())
+    module = build(contents.model, contents.inputs, contents.outputs, folder=str(folder / "code"))
+    try:
+        load_model(module, folder / "weights.safetensors")
+    except (OSError, RuntimeError) as error:
+        raise ArtifactError(f"the weights in {folder} do not fit {contents.model.type}: {error}") from None
+    return module.eval()
+
+
+def forward(
+    module: nn.Module, numbers: npt.NDArray[Any], codes: npt.NDArray[Any], outputs: int
+) -> npt.NDArray[np.float32]:
+    """Return the network's raw output ``[n, outputs]``, in batches and without gradients."""
+    device = next(module.parameters(), torch.empty(0)).device
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(numbers), BATCH_ROWS):
+            rows = slice(start, start + BATCH_ROWS)
+            output = module(**as_inputs(numbers[rows], codes[rows], device))
+            parts.append(output.float().cpu().numpy())
+    return np.concatenate(parts) if parts else np.empty((0, outputs), np.float32)
+
+
+def as_inputs(numbers: npt.NDArray[Any], codes: npt.NDArray[Any], device: torch.device) -> dict[str, torch.Tensor]:
+    """Name the arrays as a network wants them; the copies are writable, as torch asks."""
+    return {
+        "numbers": torch.from_numpy(np.array(numbers, np.float32)).to(device),
+        "categories": torch.from_numpy(np.array(codes, np.int64)).to(device),
+    }
+
+
+def softmax(raw: npt.NDArray[Any]) -> Predictions:
+    """Return float64 probabilities ``[n, classes]``."""
+    exponents = np.exp(raw.astype(np.float64) - raw.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def unscaled(raw: npt.NDArray[Any], transform: Transform) -> Predictions:
+    """Take a standardised prediction back to the target's own units, ``[n]``."""
+    return np.asarray(raw.reshape(-1).astype(np.float64) * transform.target_std + transform.target_mean)
+
+
+def named(schema: Schema, predictions: Predictions) -> pa.Table:
+    """Put names to predictions: the class or the number, and each class's probability."""
+    if schema.task == "regression":
+        return pa.table({"prediction": predictions})
+    classes = np.array(schema.classes, dtype=object)
+    columns = {"prediction": pa.array(classes[predictions.argmax(axis=1)], pa.string())}
+    chances = {f"probability_{name}": predictions[:, place] for place, name in enumerate(schema.classes)}
+    return pa.table(columns | chances)

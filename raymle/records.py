@@ -1,0 +1,200 @@
+"""What one stage hands to the next: frozen, JSON-able, names and references, never live resources."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+ColumnType = Literal["number", "category", "boolean", "text", "image", "timestamp", "sequence"]
+Role = Literal["feature", "target", "key", "group", "time", "split", "drop"]
+Status = Literal["running", "finished", "failed", "killed"]
+Label = Literal["test", "validation"]
+Metrics = dict[str, float]
+
+
+class Record(BaseModel):
+    """A frozen set of facts; ``model_dump_json`` and ``model_validate_json`` are its file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def _repr_html_(self) -> str:
+        from html import escape  # noqa: PLC0415  only in a notebook
+
+        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in self)
+        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
+
+
+class Column(Record):
+    """One column of the source: its type, what it is for, and why we think so."""
+
+    name: str
+    type: ColumnType
+    role: Role
+    reason: str = ""
+    also: tuple[Role, ...] = ()
+    """Further roles: a key's column may also be the group or the time."""
+
+
+class Schema(Record):
+    """The contract that later rows are held against; kept with the model."""
+
+    columns: tuple[Column, ...]
+    target: str
+    task: Literal["classification", "regression"]
+    classes: tuple[str, ...] = ()
+    positive: str | None = None
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The columns a model sees, in order."""
+        return tuple(column for column in self.columns if column.role == "feature")
+
+    def named(self, role: Role) -> tuple[str, ...]:
+        """Names of the columns with that role, in order."""
+        return tuple(column.name for column in self.columns if role in {column.role, *column.also})
+
+
+class Drift(Record):
+    """How far one column's distribution is from train's: PSI, and KS (numbers) or chi-squared p-value."""
+
+    column: str
+    split: Literal["validation", "test"]
+    psi: float
+    statistic: float
+    p_value: float
+
+
+class Seal(Record):
+    """The receipt for the sealed test rows: how many, how many were never scored, how many were."""
+
+    rows: int
+    fresh: int
+    spent: int
+
+
+class Splits(Record):
+    """Prepared data on disk, named by what made it."""
+
+    id: str
+    path: str
+    sealed: str
+    data_fingerprint: str
+    data_schema: Schema
+    rows: dict[Literal["train", "validation", "test"], int]
+    fingerprints: dict[Literal["train", "validation", "test"], str]
+    distribution: tuple[Drift, ...] = ()
+    warnings: tuple[str, ...] = ()
+    reused: bool = False
+
+
+class Epoch(Record):
+    """What one epoch reports.
+
+    ``metrics`` holds train_loss, validation_loss, the validation metrics, learning_rate, grad_norm, rows_per_second.
+    """
+
+    epoch: int
+    step: int
+    metrics: Metrics
+    best: bool = False
+
+
+class Trained(Record):
+    """A trained model: where its bundle is and how it did on validation."""
+
+    run_id: str
+    name: str
+    status: Status
+    task: Literal["classification", "regression"]
+    metric: str
+    metrics: dict[str, Metrics]
+    intervals: dict[str, tuple[float, float]] = {}
+    bundle: str
+    splits_id: str
+    rows: dict[str, int]
+    seconds: Metrics
+    execution: Literal["inline", "ray"]
+    model: str
+    parameters: int
+    workers: int = 1
+    epochs: int = 0
+    best_epoch: int = 0
+    parent: str | None = None
+    warnings: tuple[str, ...] = ()
+    study: "Study | None" = None
+
+
+class Study(Record):
+    """What a search did."""
+
+    id: str
+    trials: int
+    finished: int
+    failed: int
+    stopped_early: int
+    resumed: int = 0
+
+
+class ScoredRun(Record):
+    """One candidate's score in one opening."""
+
+    run_id: str
+    metrics: Metrics
+    intervals: dict[str, tuple[float, float]] = {}
+    label: Label
+
+
+class Scored(Record):
+    """One opening of the sealed rows."""
+
+    runs: tuple[ScoredRun, ...]
+    seal: Seal
+    entry: int
+    """Number of the ledger entry that recorded it."""
+    rows: int = 0
+    """Rows that the metrics rest on."""
+
+
+class Verdict(Record):
+    """A gate's answer."""
+
+    passed: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Version(Record):
+    """A registered model version, or the refusal of one."""
+
+    name: str
+    version: str | None
+    alias: str | None
+    passed: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Predicted(Record):
+    """What a batch prediction wrote."""
+
+    rows: int
+    output: str
+    seconds: float
+
+
+class Endpoint(Record):
+    """A served model."""
+
+    url: str
+    model: str
+    version: str
+
+
+class Plan(Record):
+    """What a verb would do: nothing has been started."""
+
+    verb: str
+    what: str
+    where: str
+    why: str
+    steps: tuple[str, ...] = ()
+    seconds: float | None = None
+    dollars: float = 0.0
+    details: dict[str, Any] = {}

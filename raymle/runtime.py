@@ -1,0 +1,151 @@
+"""Where work runs: in this process, or on Ray. The only caller of ``ray.init``."""
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from raymle.config import ClusterConfig
+from raymle.errors import SetupError, UsageError
+from raymle.loader import environment
+from raymle.records import Record
+
+INLINE_BYTES = 1 << 30
+
+
+class Execution(Record):
+    """Where a verb runs, and why there."""
+
+    kind: Literal["inline", "ray"]
+    address: str | None
+    why: str
+    large: bool = False
+    """Whether the source is worth spreading over Ray Data: remote, or over a GiB once decoded."""
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether Ray is needed at all."""
+        return self.kind == "ray"
+
+
+INLINE = Execution(kind="inline", address=None, why="nothing here needs Ray")
+
+
+def local(why: str) -> Execution:
+    """Return an execution on the Ray that is at hand, or else on one of our own."""
+    return Execution(kind="ray", address=environment("RAY_ADDRESS") or "local", why=why)
+
+
+def decide(cluster: ClusterConfig, *, needs_ray: str = "", decoded_bytes: int = 0, remote: bool = False) -> Execution:
+    """Decide between this process, a Ray of our own, and a running cluster.
+
+    Args:
+        cluster: The spec's section.
+        needs_ray: Why the verb cannot do without Ray; empty when it can.
+        decoded_bytes: Size of the source once it is read.
+        remote: Whether the source is in an object store.
+    """
+    address = cluster.address
+    large = remote or decoded_bytes >= INLINE_BYTES
+    if address == "inline":
+        if needs_ray:
+            raise UsageError(f"cluster.address is inline, but {needs_ray}", hint="use cluster.address=local")
+        return Execution(kind="inline", address=None, why="cluster.address is inline")
+    if address == "local":
+        return Execution(kind="ray", address="local", why="cluster.address is local", large=large)
+    if address != "auto":
+        return Execution(kind="ray", address=address, why="cluster.address names it", large=large)
+    if running := environment("RAY_ADDRESS"):
+        why = "RAY_ADDRESS is set, as it is inside a Ray job"
+        return Execution(kind="ray", address=running, why=why, large=large)
+    if needs_ray:
+        return Execution(kind="ray", address="local", why=needs_ray, large=large)
+    if large:
+        why = "the source is in an object store" if remote else f"the source is {decoded_bytes / 2**30:.1f} GiB"
+        return Execution(kind="ray", address="local", why=why, large=True)
+    return Execution(kind="inline", address=None, why="one worker, a local source under 1 GiB")
+
+
+@contextmanager
+def connected(execution: Execution, *, dashboard: bool = False) -> Iterator[None]:
+    """Hold a Ray connection for the block; a Ray that the caller started is used and left running."""
+    if not execution.on_ray:
+        yield
+        return
+    import ray
+
+    if ray.is_initialized():
+        yield
+    elif execution.address == "local":
+        with _own_ray(dashboard=dashboard):
+            yield
+    else:
+        with _joined_ray(str(execution.address)):
+            yield
+
+
+@contextmanager
+def _own_ray(*, dashboard: bool) -> Iterator[None]:
+    """Start a Ray of our own behind a token nobody else has, and end it with everything it wrote."""
+    import ray
+
+    folder = Path(tempfile.mkdtemp(prefix="raymle-"))  # short: AF_UNIX paths end at 107 bytes
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    settings = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon the end of a training is seen
+        "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1",  # no load balancer that must notice first
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "3",
+    }
+    before = {name: environment(name) for name in settings}
+    os.environ.update(settings)
+    _reread_auth()
+    try:
+        ray.init(address="local", include_dashboard=dashboard, _temp_dir=str(folder / "ray"), **_quiet())
+        yield
+    finally:
+        ray.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        _reread_auth()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _reread_auth() -> None:
+    """Make Ray look at the environment again: it reads the auth mode when it is imported."""
+    from ray import _raylet
+
+    raylet: Any = _raylet  # compiled: no types
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _joined_ray(address: str) -> Iterator[None]:
+    import ray
+
+    try:
+        ray.init(address=address, **_quiet())
+    except ConnectionError as error:
+        raise SetupError(
+            f"no Ray answers at {address}: {error}",
+            hint="start one with `ray start --head`, or use cluster.address=local",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _quiet() -> dict[str, Any]:
+    return {"log_to_driver": False, "logging_level": logging.ERROR}

@@ -1,0 +1,93 @@
+"""What a run says of itself before its work and after it."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raymle.config import Spec, TrackingConfig
+from raymle.records import Seal, Splits, Status, Trained
+from raymle.tracking import code, registry
+from raymle.tracking.card import card
+from raymle.tracking.run import Run, start
+
+if TYPE_CHECKING:
+    from raymle.store import Store
+
+SECTIONS = ("data", "split", "model", "train", "evaluate")
+
+
+def describe_inputs(run: Run, spec: Spec, splits: Splits) -> None:
+    """Record what goes in: settings, data, code, packages, machine."""
+    run.params({name: value for section in SECTIONS for name, value in flat(section, getattr(spec, section))})
+    for side, rows in splits.rows.items():
+        digest = splits.fingerprints.get(side, "")
+        run.dataset(name=spec.name, digest=digest, source=spec.data.source, context=side, rows=rows)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "source"
+        folder.mkdir()
+        source = code.source_state(spec.folder, archive=folder / "source.zip")
+        (folder / "spec.json").write_text(spec.model_dump_json(by_alias=True, indent=1))
+        (folder / "packages.txt").write_text("\n".join(code.environment_lock()))
+        if source.diff:
+            (folder / "uncommitted.diff").write_text(source.diff)
+        run.artifact(folder)
+    run.tags(
+        {
+            "raymle.data": splits.data_fingerprint,
+            "raymle.splits": splits.id,
+            "raymle.source": source.digest,
+            "raymle.dirty": str(source.dirty).lower(),
+            "mlflow.source.git.commit": source.commit or "none",
+            "mlflow.source.name": "raymle",
+            **{f"raymle.machine.{name}": value for name, value in code.machine().items()},
+        }
+    )
+
+
+def record_result(  # noqa: PLR0917
+    run: Run, trained: Trained, spec: Spec, splits: Splits, out: Path, *, receipt: Seal | None = None
+) -> None:
+    """Record what came out: metrics, plots, report, the model, and the card.
+
+    Args:
+        run: The open run.
+        trained: Its record.
+        spec: What made it.
+        splits: What it was made from.
+        out: The run's folder.
+        receipt: The state of the seal.
+    """
+    for label, values in trained.metrics.items():
+        run.metrics({f"{label}/{name}": value for name, value in values.items()})
+    run.metrics({f"seconds/{name}": value for name, value in trained.seconds.items()})
+    for name in ("report.html", "plots", "stdout.log"):
+        if (out / name).exists():
+            run.artifact(out / name)
+    run.model(Path(trained.bundle), name=spec.name, signature=registry.signature(splits.data_schema))
+    run.describe(card(trained, spec, seal=receipt))
+
+
+@contextmanager
+def reopen(config: TrackingConfig, store: "Store", run_id: str) -> Iterator[Run]:
+    """Hold an earlier run open for the block, to add to it."""
+    run = start(config, store, experiment="", run_id=run_id)
+    status: Status = "failed"
+    try:
+        yield run
+        status = "finished"
+    finally:
+        run.finish(status)
+
+
+def flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield each leaf of a section under its dotted path."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(by_alias=True, mode="json")
+    if isinstance(value, Mapping) and value:
+        for key, child in value.items():
+            yield from flat(f"{name}.{key}", child)
+    else:
+        yield name, value if isinstance(value, str) else json.dumps(value)

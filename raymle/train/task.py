@@ -1,0 +1,40 @@
+"""One training as plain values, and one worker's part in it."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import final
+
+from torch import nn
+
+from raymle import model as models
+from raymle.config.train import TrainConfig
+from raymle.data import shards
+from raymle.model.bundle import Contents
+from raymle.records import Epoch, Splits
+from raymle.train import loop, own
+from raymle.train.objective import Objective
+from raymle.train.world import World
+
+
+@final
+@dataclass(frozen=True)
+class Task:
+    """All that a worker needs to know; it pickles."""
+
+    train: TrainConfig
+    contents: Contents
+    splits: Splits
+    objective: Objective
+    folder: str
+
+    def module(self) -> nn.Module:
+        """Build the network; the seed gives every worker the same first weights."""
+        contents = self.contents
+        return models.build(contents.model, contents.inputs, contents.outputs, folder=self.folder, seed=self.train.seed)
+
+
+def run(task: Task, world: World) -> Generator[Epoch, bool | None, loop.Best]:
+    """Do one worker's part: the user's loop if there is one, else ours."""
+    train, validation = shards.load(task.splits, "train"), shards.load(task.splits, "validation")
+    epochs = own.epochs(task.train.loop, task.folder) if task.train.loop else loop.epochs
+    return epochs(task.module(), train, validation, task.train, objective=task.objective, world=world)

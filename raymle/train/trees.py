@@ -1,0 +1,108 @@
+"""Boosted trees by LightGBM, in this process; every few rounds count as an epoch."""
+
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raymle.config.train import TrainConfig
+from raymle.data.shards import Arrays
+from raymle.errors import WorkError
+from raymle.model.build import TreesParams
+from raymle.records import Epoch, Metrics
+from raymle.train.objective import Objective
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+ROUNDS_PER_EPOCH = 20
+LOSSES = {"absolute_error": "regression_l1", "huber": "huber"}
+"""LightGBM's names; the others are its default."""
+
+
+def epochs(
+    params: TreesParams, train: Arrays, validation: Arrays, config: TrainConfig, *, objective: Objective
+) -> Generator[Epoch, bool | None, tuple["Booster", Epoch, int]]:
+    """Boost, report every 20 rounds, and return the booster cut at its best epoch, that epoch, and the count.
+
+    ``train.early_stopping.patience`` counts these epochs; ``model.params.rounds`` is the most rounds.
+    """
+    import lightgbm
+
+    booster = lightgbm.Booster(settings(params, config, objective), dataset(train, objective))
+    features = np.column_stack([validation.numbers, validation.codes])
+    raw: Any = 0.0
+    best: Epoch | None = None
+    number = 0
+    while booster.current_iteration() < params.rounds:
+        done, started = booster.current_iteration(), time.monotonic()
+        grow(booster, min(ROUNDS_PER_EPOCH, params.rounds - done))
+        grown = booster.current_iteration() - done
+        if not grown and best is not None:  # no split is worth making any more
+            break
+        seconds = time.monotonic() - started
+        raw = raw + booster.predict(features, raw_score=True, start_iteration=done, num_iteration=grown)
+        number += 1
+        scores = evaluate(np.asarray(raw), validation, objective)
+        scores |= {
+            "learning_rate": params.learning_rate,
+            "rows_per_second": len(train.numbers) * grown / seconds,
+        }
+        is_best = best is None or objective.rank(scores) > objective.rank(best.metrics)
+        report = Epoch(epoch=number, step=booster.current_iteration(), metrics=scores, best=is_best)
+        best = report if is_best or best is None else best
+        stop = yield report
+        if stop or (config.early_stopping and number - best.epoch >= config.early_stopping.patience):
+            break
+    if best is None:
+        raise WorkError("the trees found nothing to split on", hint="use model.type=mlp, or more rows")
+    cut = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=best.step))
+    return cut, best, number
+
+
+def settings(params: TreesParams, config: TrainConfig, objective: Objective) -> dict[str, Any]:
+    """Return LightGBM's parameters; the same seed and threads give the same trees."""
+    own = params.model_dump(exclude={"rounds"})
+    goal: dict[str, Any] = {"objective": LOSSES.get(objective.loss, "regression")}
+    if objective.task == "classification":
+        goal = {"objective": "binary"} if objective.outputs == 2 else {"objective": "multiclass"}
+        goal |= {"num_class": objective.outputs} if objective.outputs > 2 else {}
+    bagging = {"bagging_freq": 1} if params.bagging_fraction < 1 else {}
+    fixed = {"seed": config.seed, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+    return own | goal | bagging | fixed
+
+
+def dataset(train: Arrays, objective: Objective) -> Any:
+    """Put numbers and codes beside each other, the codes as categories."""
+    import lightgbm
+
+    features = np.column_stack([train.numbers, train.codes])
+    numbers = train.numbers.shape[1]
+    return lightgbm.Dataset(
+        features,
+        objective.targets(train.target).numpy(),
+        categorical_feature=list(range(numbers, features.shape[1])),
+        params={"verbosity": -1, "max_bin": 255},
+        free_raw_data=True,
+    )
+
+
+def grow(booster: "Booster", rounds: int) -> None:
+    """Add trees until the rounds are done or no split is worth making."""
+    for _ in range(rounds):
+        if booster.update():
+            return
+
+
+def evaluate(raw: npt.NDArray[Any], validation: Arrays, objective: Objective) -> Metrics:
+    """Return the loss and the deciding metric over the validation rows."""
+    import torch
+
+    if objective.outputs == 2:
+        raw = np.column_stack([np.zeros_like(raw), raw])  # a logit against zero: softmax is the logistic
+    raw = raw.reshape(len(validation.numbers), -1)
+    loss = objective.loss_sum(torch.from_numpy(raw), objective.targets(validation.target))
+    score = objective.score(validation.target, objective.predictions(raw))
+    return {"validation_loss": float(loss) / max(1, len(raw)), **score}

@@ -1,0 +1,72 @@
+"""The README's commands exist, its links lead somewhere, and its Python runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES_BY_NAME = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@PAGES_BY_NAME
+def test_every_link_to_a_file_leads_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
+
+
+@PAGES_BY_NAME
+def test_every_verb_that_is_shown_exists(page):
+    from typer.main import get_command
+
+    from raymle.cli.app import app
+
+    known = get_command(app).commands
+    shown = {line.split()[2] for line in re.findall(r"^\s*(\$ raymle \w.*)$", page.read_text(), re.MULTILINE)}
+    shown |= {words.split()[1] for words in re.findall(r"`(raymle [a-z]+)", page.read_text())}
+    assert shown <= set(known), shown - set(known)
+
+
+@PAGES_BY_NAME
+def test_every_spec_loads(page, tmp_path):
+    from raymle import loader
+    from raymle.config import document
+
+    for text in blocks(page, "yaml"):
+        loader.from_mapping(document.read(text, page.name).values, tmp_path)
+
+
+@PAGES_BY_NAME
+def test_every_python_block_runs(page, tmp_path):
+    code = "\n".join(blocks(page, "python"))
+    if not code:
+        return
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_every_job_has_a_spec_that_loads_with_each_of_its_profiles():
+    from raymle import loader
+
+    for path in sorted((ROOT / "jobs").glob("*/raymle.yaml")):
+        spec = loader.load(path)
+        for profile in spec.profiles:
+            loader.load(path, profile=profile)
+
+
+def test_the_transcript_shows_what_the_ladder_types():
+    ladder = (ROOT / "jobs" / "flights" / "ladder.py").read_text()
+    transcript = blocks(ROOT / "README.md", "text")[0]
+    typed = {line.split()[2] for line in transcript.splitlines() if line.startswith("$ raymle")}
+    assert typed == {"train", "tune", "score", "promote", "predict", "serve"}
+    assert all(f'"{verb}"' in ladder for verb in typed)

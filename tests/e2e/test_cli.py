@@ -1,0 +1,191 @@
+"""The command line as typed, on 20,000 real flights: one story, each step a process of its own.
+
+The steps depend on each other and run in order; a process costs seconds, so a step looks at everything it can.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A folder to type in."""
+
+    folder: Path
+
+    def __call__(self, *words: str, code: int = 0) -> Done:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))}
+        done = subprocess.run(
+            [sys.executable, "-m", "raymle", *words],
+            capture_output=True, text=True, cwd=self.folder, env=environment, timeout=250, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, f"raymle {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def raymle(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    folder = tmp_path_factory.mktemp("cli")
+    subprocess.run(
+        [sys.executable, str(ROOT / "jobs/flights/data.py"), str(folder / "flights.parquet"), "--rows", str(ROWS)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return Shell(folder)
+
+
+@pytest.fixture(scope="module")
+def spec(raymle: Shell) -> Path:
+    raymle("init", "flights.parquet", "--target", "late")
+    return raymle.folder / "raymle.yaml"
+
+
+@pytest.fixture(scope="module")
+def trained(raymle: Shell, spec: Path) -> Any:
+    return raymle("train", "train.epochs=2", "--key", "monday", "--json").json
+
+
+def test_data_show_and_split_describe_columns_and_sides(raymle: Shell, spec: Path) -> None:
+    shown = raymle("data", "show", "--json").json
+    roles = {column["column"]: (column["type"], column["role"]) for column in shown["columns"]}
+    assert roles["carrier"] == ("category", "feature")
+    assert roles["late"][1] == "target"
+    assert sum(shown["rows"].values()) == ROWS
+    document = raymle("data", "split", "--json").json
+    assert list(document) == ["rows", "fingerprints", "distribution"]
+    assert sum(document["rows"].values()) == ROWS
+    assert set(document["fingerprints"]) == {"train", "validation", "test"}
+
+
+def test_a_plan_leaves_nothing_behind(raymle: Shell, spec: Path) -> None:
+    before = sorted(raymle.folder.rglob("*"))
+    plan = raymle("train", "--plan", "--json", "storage=elsewhere").json
+    assert plan["verb"] == "train"
+    assert plan["where"]
+    assert sorted(raymle.folder.rglob("*")) == before
+
+
+def test_train_answers_with_one_document(raymle: Shell, trained: Any) -> None:
+    assert list(trained) == ["run_id", "status", "task", "metrics", "bundle", "rows", "seconds", "execution"]
+    assert (trained["status"], trained["task"], trained["execution"]) == ("finished", "classification", "inline")
+    assert trained["metrics"]["validation"]["roc_auc"] > 0.8
+    assert sum(trained["rows"].values()) == ROWS
+    assert set(trained["seconds"]) == {"prepare", "train", "evaluate", "total"}
+    assert Path(trained["bundle"], "MANIFEST.json").is_file()
+
+
+def test_the_same_key_is_the_same_run(raymle: Shell, trained: Any) -> None:
+    assert raymle("train", "train.epochs=2", "--key", "monday", "--json").json == trained
+
+
+def test_evaluate_repeats_the_validation_and_takes_other_data(raymle: Shell, trained: Any) -> None:
+    again = raymle("evaluate", "last", "--json").json
+    assert again["metrics"] == pytest.approx(trained["metrics"]["validation"])
+    own = raymle("evaluate", trained["bundle"], "flights.parquet", "--json").json
+    assert own["rows"] == ROWS
+
+
+def test_promote_without_a_score_is_refused(raymle: Shell, trained: Any) -> None:
+    refused = raymle("promote", trained["run_id"], "--json", code=10).json
+    assert list(refused) == ["name", "version", "alias", "passed", "reasons"]
+    assert refused["passed"] is False
+    assert refused["reasons"]
+
+
+def test_a_score_is_a_test_once_and_then_the_run_is_champion(raymle: Shell, trained: Any) -> None:
+    first = raymle("score", trained["run_id"], "--json").json
+    assert set(first) == {"runs", "seal"}
+    assert set(first["runs"][0]) == {"run_id", "metrics", "label"}
+    assert first["runs"][0]["label"] == "test"
+    assert first["seal"] == {"rows": trained["rows"]["test"], "fresh": 0, "spent": trained["rows"]["test"]}
+    promoted = raymle("promote", trained["run_id"], "--json").json
+    assert (promoted["passed"], promoted["alias"]) == (True, "champion")
+    assert raymle("score", trained["run_id"], "--json").json["runs"][0]["label"] == "validation"
+
+
+def test_the_champion_predicts_a_file(raymle: Shell, trained: Any) -> None:
+    done = raymle("predict", "models:/flights@champion", "flights.parquet", "out.parquet", "--json").json
+    assert set(done) == {"rows", "output", "seconds"}
+    table = pq.read_table(raymle.folder / "out.parquet")
+    assert (done["rows"], table.num_rows) == (ROWS, ROWS)
+    assert "prediction" in table.column_names
+
+
+def test_tune_finds_a_run_that_promote_refuses_on_spent_rows(raymle: Shell, trained: Any) -> None:
+    ranges = ["train.optimizer.learning_rate=loguniform:1e-3:1e-2", "tune.trials=2", "train.epochs=1"]
+    best = raymle("tune", *ranges, "--json").json
+    assert set(best) - set(trained) == {"study"}
+    assert best["study"]["trials"] == 2
+    assert best["study"]["failed"] == 0
+    assert raymle("score", best["run_id"], trained["run_id"], "--json").json["runs"][0]["label"] == "validation"
+    assert raymle("promote", best["run_id"], "--json", code=10).json["passed"] is False
+
+
+def test_runs_are_listed_shown_compared_and_removed(raymle: Shell, trained: Any) -> None:
+    runs = raymle("runs", "ls", "--json").json
+    assert trained["run_id"] in {run["run_id"] for run in runs}
+    shown = raymle("runs", "show", trained["run_id"], "--json").json
+    assert shown["spec"]["train"]["epochs"] == 2
+    other = raymle("train", "train.epochs=1", "train.seed=1", "--json").json["run_id"]
+    found = raymle("runs", "diff", trained["run_id"], other, "--json").json
+    assert found["spec"] == {"train.epochs": [2, 1], "train.seed": [0, 1]}
+    assert other in raymle("runs", "rm", other, "--json").json["removed"]
+    raymle("runs", "show", other, code=5)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("train", "train.epoch=1"), 3, "did you mean train.epochs?"),
+        (("train", "data.target=laet"), 3, "late"),
+        (("train", "train.seed=choice:1,2"), 2, "raymle tune"),
+        (("score", "nothing"), 5, "runs ls"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    raymle: Shell, trained: Any, words: tuple[str, ...], code: int, sentence: str
+) -> None:
+    before = sorted((raymle.folder / "runs" / "runs").iterdir())
+    done = raymle(*words, code=code)
+    assert done.out == ""
+    assert sentence in done.err
+    assert sorted((raymle.folder / "runs" / "runs").iterdir()) == before
+
+
+def test_ctrl_c_ends_the_ui_and_its_server(raymle: Shell, trained: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [sys.executable, "-m", "raymle", "ui", "--port", str(port)]
+    with subprocess.Popen(words, cwd=raymle.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as ui:
+        assert ui.stdout is not None
+        assert any("running on" in line for line in ui.stdout)
+        ui.send_signal(signal.SIGINT)
+        ui.stdout.read()
+        assert ui.wait(20) == 130
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0

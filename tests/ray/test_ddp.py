@@ -1,0 +1,73 @@
+"""Two workers on Ray Train."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from raymle import data, model, runtime, train
+from raymle.config import ClusterConfig, DataConfig, ModelConfig, SplitConfig, TrainConfig
+from raymle.errors import ResourceError, WorkError
+from raymle.store import open_store
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with runtime.connected(runtime.decide(ClusterConfig(address="local"))):
+        yield
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    draw = np.random.default_rng(0)
+    number, colour = draw.normal(size=2000), draw.choice(["red", "green"], 2000)
+    target = np.where(number + (colour == "red") > 0.5, "yes", "no")
+    table = pa.table({"number": number, "colour": colour, "target": target})
+    store = open_store(str(tmp_path_factory.mktemp("runs")))
+    return data.prepare(DataConfig(source="memory", target="target"), SplitConfig(), store, folder=".", source=table)
+
+
+def fit(splits, out, folder=".", kind="mlp", params=None, **values):
+    config = TrainConfig.model_validate({"epochs": 3, "batch_size": 128, "early_stopping": None} | values)
+    params = {"hidden": [16], "dropout": 0.0} if params is None else params
+    epochs = train.fit(
+        config, ModelConfig(type=kind, params=params), splits, metric="roc_auc", folder=str(folder), out=out
+    )
+    reports = []
+    while True:
+        try:
+            reports.append(next(epochs))
+        except StopIteration as end:
+            return reports, end.value
+
+
+def test_two_workers_give_what_one_gives(cluster, splits, tmp_path):
+    alone, one = fit(splits, tmp_path / "one")
+    reports, two = fit(splits, tmp_path / "two", workers=2)
+    assert [report.epoch for report in reports] == [1, 2, 3]
+    assert two.workers == 2
+    for ours, theirs in zip(alone, reports, strict=True):
+        assert theirs.metrics["roc_auc"] == pytest.approx(ours.metrics["roc_auc"], abs=1e-3)
+        assert theirs.metrics["train_loss"] == pytest.approx(ours.metrics["train_loss"], rel=1e-3)
+    first, second = (model.load(fitted.bundle) for fitted in (one, two))
+    rows = pa.table({"number": [0.1, 2.0, None], "colour": ["red", "blue", None]})
+    np.testing.assert_allclose(first.predict(rows), second.predict(rows), atol=1e-3)
+
+
+def test_a_worker_that_fails_is_a_work_error_with_its_reason(cluster, splits, tmp_path):
+    (tmp_path / "net_that_fails.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, outputs):\n"
+        "        super().__init__()\n"
+        "        self.bias = torch.nn.Parameter(torch.zeros(outputs))\n"
+        "    def forward(self, numbers, categories):\n"
+        "        raise ValueError('a shape that does not fit')\n"
+        "def make(inputs, outputs): return Net(outputs)\n"
+    )
+    with pytest.raises(WorkError, match=r"worker . failed: ValueError: a shape that does not fit"):
+        fit(splits, tmp_path / "bundle", tmp_path, "net_that_fails:make", {}, workers=2)
+
+
+def test_more_workers_than_cpus_are_refused_with_the_arithmetic(cluster, splits, tmp_path):
+    with pytest.raises(ResourceError, match="64 workers x 1 CPU are more than"):
+        fit(splits, tmp_path / "bundle", workers=64)
