@@ -17,7 +17,7 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def _repr_html_(self) -> str:
-        from html import escape  # noqa: PLC0415  only in a notebook
+        from html import escape
 
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in self)
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"

@@ -115,7 +115,7 @@ class ObjectStore:
 
     def write_new(self, name: str, data: bytes) -> bool:
         """Create an object by a conditional PUT; False when it exists already."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415  a laptop run never needs boto
+        from botocore.exceptions import ClientError
 
         try:
             self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=data, IfNoneMatch="*")
@@ -127,7 +127,7 @@ class ObjectStore:
 
     def read(self, name: str) -> bytes:
         """Return an object's bytes."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415
+        from botocore.exceptions import ClientError
 
         try:
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._key(name))["Body"].read()
@@ -190,8 +190,8 @@ def open_store(uri: str, *, cache: Path | None = None) -> Store:
         return LocalStore(root)
     if not uri.startswith("s3://"):
         raise UsageError(f"storage {uri!r} is not a folder or an s3:// address")
-    import boto3  # noqa: PLC0415  a laptop run never needs boto
-    from botocore.config import Config  # noqa: PLC0415
+    import boto3
+    from botocore.config import Config
 
     retries: Any = {"mode": "standard", "max_attempts": 10}
     client = boto3.client("s3", config=Config(retries=retries, connect_timeout=5, read_timeout=60))
@@ -256,7 +256,7 @@ def verify(folder: Path, *, deep: bool) -> None:
 @contextmanager
 def lock(store: Store, name: str, *, timeout_s: float = 30) -> Iterator[None]:
     """Hold a named lock among raymle processes that share this machine's storage."""
-    from filelock import FileLock, Timeout  # noqa: PLC0415
+    from filelock import FileLock, Timeout
 
     folder = store.root / "locks"
     folder.mkdir(parents=True, exist_ok=True)

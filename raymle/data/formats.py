@@ -146,7 +146,7 @@ def _first_csv_block(file: File, texts: Sequence[str] = ()) -> pa.RecordBatch:
         return next(iter(reader), pa.RecordBatch.from_pylist([], schema=reader.schema))
 
 
-def _open_csv(  # noqa: PLR0913  one keyword a thing that varies
+def _open_csv(
     file: File,
     *,
     types: dict[str, pa.DataType] | None = None,

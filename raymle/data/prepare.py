@@ -110,7 +110,7 @@ def _transformed(table: pa.Table, reference: str, folder: str) -> pa.Table:
     return found
 
 
-def _make(  # noqa: PLR0913, PLR0917
+def _make(  # noqa: PLR0917
     data: DataConfig, config: SplitConfig, store: Store, source: Source, origin: str, splits_id: str,
     positive: str | None, *, on_ray: bool, folder: str,
 ) -> None:  # fmt: skip

@@ -34,7 +34,7 @@ class Judged:
     @property
     def positive(self) -> int | None:
         """The place of the positive class when there are two: the last, if the schema names none."""
-        if len(self.schema.classes) != 2:  # noqa: PLR2004  two classes
+        if len(self.schema.classes) != 2:
             return None
         return self.schema.classes.index(self.schema.positive) if self.schema.positive in self.schema.classes else 1
 

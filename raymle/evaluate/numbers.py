@@ -50,7 +50,7 @@ def counts_by_threshold(
     order = np.argsort(-score, kind="stable")
     ordered = score[order]
     found = np.cumsum(hit[order])
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # noqa: FBT003  the last row always counts
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
     kept = last[np.unique(np.linspace(0, len(last) - 1, min(POINTS, len(last))).astype(int))]
     return ordered[kept], found[kept], kept + 1 - found[kept]
 

@@ -211,7 +211,7 @@ class Replica:
         row = wire.encode({"rows": [example(schema)]})
         self._bundle.predict(wire.parse(row, schema, Limits()))
 
-    def __serve_build_asgi_app__(self) -> "Starlette":  # noqa: PLW3201  Serve's name for it
+    def __serve_build_asgi_app__(self) -> "Starlette":
         """Return the app that Serve puts behind its proxy."""
         from raymle.serve.app import application
 

@@ -47,7 +47,7 @@ def describe_inputs(run: Run, spec: Spec, splits: Splits) -> None:
     )
 
 
-def record_result(  # noqa: PLR0917
+def record_result(
     run: Run, trained: Trained, spec: Spec, splits: Splits, out: Path, *, receipt: Seal | None = None
 ) -> None:
     """Record what came out: metrics, plots, report, the model, and the card.

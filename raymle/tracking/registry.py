@@ -65,7 +65,7 @@ def champion(config: TrackingConfig, store: "Store", name: str) -> tuple[str, st
     return (str(found.version), str(found.tags.get(RUN_TAG, ""))) if found else None
 
 
-def set_alias(  # noqa: PLR0917
+def set_alias(
     config: TrackingConfig, store: "Store", name: str, alias: str, version: str, *, expected: str | None
 ) -> None:
     """Move an alias, if it still names the expected version; None expects that it names none.

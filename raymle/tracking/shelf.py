@@ -32,7 +32,7 @@ def save(store: "Store", trained: Trained, spec: Spec) -> None:
             raise ConflictError(f"{path} is there already with other contents")
 
 
-def save_failed(  # noqa: PLR0913
+def save_failed(
     store: "Store",
     run_id: str,
     spec: Spec,

@@ -63,4 +63,4 @@ def _spare_compiler() -> None:
     """Leave the mark that torch leaves at its first call; without it all works, only later."""
     inner = getattr(torch.optim.Optimizer.add_param_group, "__wrapped__", None)
     if inner is not None and not hasattr(inner, "__dynamo_disable"):
-        setattr(inner, "__dynamo_disable", inner)  # noqa: B010  a class body would mangle the name
+        setattr(inner, "__dynamo_disable", inner)

@@ -19,7 +19,7 @@ from raymle.store import commit, draft_folder, open_store
 from raymle.tracking import client, registry, server
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tracking_server import free_port, mlflow_server  # noqa: E402
+from tracking_server import free_port, mlflow_server
 
 SIGNATURE = {"inputs": [{"name": "age", "type": "double", "required": True}], "outputs": None}
 
