@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,35 +24,12 @@ SCHEMA = Schema(
 )
 
 
-@pytest.fixture(scope="module")
-def bucket():
-    """An S3 of our own on loopback."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT")).close()
-    yield url
-    server.stop()
-
-
 @pytest.fixture(params=["folder", "bucket"])
-def where(request, tmp_path, monkeypatch):
+def where(request, tmp_path):
     """Returns ``(uri, cache)`` of a storage; each machine would have a cache of its own."""
     if request.param == "folder":
         return str(tmp_path / "runs"), None
-    for name, value in {
-        "AWS_ENDPOINT_URL": request.getfixturevalue("bucket"),
-        "AWS_ACCESS_KEY_ID": "raymle",
-        "AWS_SECRET_ACCESS_KEY": "raymle",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://bucket/{tmp_path.name}", tmp_path / "cache"
+    return f"s3://{request.getfixturevalue('bucket')}/home", tmp_path / "cache"
 
 
 def add(store, *rows):

@@ -1,7 +1,6 @@
 """Data in an object store reads like the same data in a folder; credentials come from the environment."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from raymle.config.data import DataConfig
 from raymle.data.infer import infer
@@ -21,37 +19,17 @@ from raymle.store import open_store
 TABLE = pa.table({"n": range(3000), "c": ["a", "b", "c"] * 1000, "y": ["no", "yes"] * 1500})
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A bucket of its own for each test, filled with the table in three formats."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
+def filled(bucket: str) -> Any:
+    """The bucket filled with the table in three formats."""
     client = boto3.client("s3")
-    name = f"data-{time.monotonic_ns()}"
-    client.create_bucket(Bucket=name)
-    put = lambda key, body: client.put_object(Bucket=name, Key=key, Body=body)  # noqa: E731
+    put = lambda key, body: client.put_object(Bucket=bucket, Key=key, Body=body)  # noqa: E731
     for part in range(3):
         put(f"parts/part-{part}.parquet", as_parquet(TABLE.slice(part * 1000, 1000)))
     put("parts/_SUCCESS", b"")
     put("t.parquet", as_parquet(TABLE))
     put("t.csv", as_csv(TABLE))
-    return client, name, put
+    return client, bucket, put
 
 
 def as_parquet(table: pa.Table) -> bytes:
@@ -71,22 +49,22 @@ def values(source: Source) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv", "parts", "parts/", "parts/*.parquet", "p*/part-[012].parquet", "**/part-*.parquet"])  # fmt: skip
-def test_a_file_folder_or_glob_of_a_bucket_gives_the_same_rows(bucket: Any, name: str) -> None:
-    found = resolve(f"s3://{bucket[1]}/{name}", folder="/nowhere")
+def test_a_file_folder_or_glob_of_a_bucket_gives_the_same_rows(filled: Any, name: str) -> None:
+    found = resolve(f"s3://{filled[1]}/{name}", folder="/nowhere")
     assert values(found) == TABLE.to_pylist()
     assert infer(found, DataConfig(source="x", target="y")).task == "classification"
 
 
-def test_the_same_bytes_have_the_same_fingerprint_here_and_there(bucket: Any, tmp_path: Path) -> None:
-    _, name, _ = bucket
+def test_the_same_bytes_have_the_same_fingerprint_here_and_there(filled: Any, tmp_path: Path) -> None:
+    _, name, _ = filled
     (tmp_path / "other.csv").write_bytes(as_csv(TABLE))
     store = open_store(str(tmp_path / "store"))
     there = fingerprint(resolve(f"s3://{name}/t.csv", folder="."), store)
     assert there == fingerprint(resolve("other.csv", folder=str(tmp_path)), store)
 
 
-def test_a_known_object_is_not_read_again_until_it_changes(bucket: Any, tmp_path: Path) -> None:
-    client, name, put = bucket
+def test_a_known_object_is_not_read_again_until_it_changes(filled: Any, tmp_path: Path) -> None:
+    client, name, put = filled
     store = open_store(str(tmp_path))
     found = resolve(f"s3://{name}/t.csv", folder=".")
     aged = client.head_object(Bucket=name, Key="t.csv")["LastModified"].timestamp()
@@ -101,15 +79,15 @@ def test_a_known_object_is_not_read_again_until_it_changes(bucket: Any, tmp_path
     assert fingerprint(found, store) not in {first, "remembered"}
 
 
-def test_what_is_not_there_is_a_data_error(bucket: Any) -> None:
-    for address in (f"s3://{bucket[1]}/none.csv", "s3://no-such-bucket-at-all/a.csv"):
+def test_what_is_not_there_is_a_data_error(filled: Any) -> None:
+    for address in (f"s3://{filled[1]}/none.csv", "s3://no-such-bucket-at-all/a.csv"):
         with pytest.raises(DataError, match="does not exist"):
             resolve(address, folder=".")
     with pytest.raises(DataError, match="no file matches"):
-        resolve(f"s3://{bucket[1]}/none/*.csv", folder=".")
+        resolve(f"s3://{filled[1]}/none/*.csv", folder=".")
 
 
-def test_a_store_that_cannot_be_reached_is_a_setup_error(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_reached_is_a_setup_error(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(SetupError, match=r"s3://bucket/a.csv cannot be read") as caught:
         resolve("s3://bucket/a.csv", folder=".")
