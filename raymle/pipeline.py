@@ -18,7 +18,7 @@ from raymle import train as training
 from raymle.config import Spec, WorkersRange
 from raymle.errors import ConflictError, RaymleError, ResourceError, UsageError
 from raymle.measure import metrics
-from raymle.records import Epoch, Plan, Splits, Status, Study, Trained
+from raymle.records import Epoch, Fitted, Plan, Splits, Status, Study, Trained
 from raymle.runtime import Execution
 from raymle.store import Store, lock, open_store
 from raymle.tracking import shelf
@@ -161,7 +161,7 @@ def decisive(spec: Spec, splits: Splits) -> str:
     return metrics.decisive(spec.evaluate.metric, schema.task, len(schema.classes))
 
 
-def fit(spec: Spec, store: Store, splits: Splits, run_id: str) -> Generator[Epoch, None, training.Fitted]:
+def fit(spec: Spec, store: Store, splits: Splits, run_id: str) -> Generator[Epoch, None, Fitted]:
     """Train one model, its bundle in the run's folder."""
     return training.fit(
         spec.train, spec.model, splits,
@@ -170,9 +170,7 @@ def fit(spec: Spec, store: Store, splits: Splits, run_id: str) -> Generator[Epoc
     )  # fmt: skip
 
 
-def follow(
-    epochs: Generator[Epoch, None, training.Fitted], run: tracking.Run, most: int
-) -> tuple[training.Fitted, list[Epoch]]:
+def follow(epochs: Generator[Epoch, None, Fitted], run: tracking.Run, most: int) -> tuple[Fitted, list[Epoch]]:
     """Drive the training, showing and recording every epoch."""
     history: list[Epoch] = []
     with training.display(most) as show:
@@ -244,7 +242,7 @@ def conclude(
     store: Store,
     splits: Splits,
     run: tracking.Run,
-    outcome: tuple[training.Fitted, list[Epoch]],
+    outcome: tuple[Fitted, list[Epoch]],
     *,
     execution: Execution,
     clock: Clock,

@@ -5,7 +5,7 @@ from pathlib import Path
 from raymle.config import PromoteConfig, TrackingConfig
 from raymle.errors import ArtifactError
 from raymle.evaluate import gate, ledger
-from raymle.model.bundle import Contents
+from raymle.model import Contents
 from raymle.records import Schema, Trained, Verdict, Version
 from raymle.store import Store
 from raymle.tracking import registry, shelf

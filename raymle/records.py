@@ -53,6 +53,13 @@ class Schema(Record):
         return tuple(column.name for column in self.columns if role in {column.role, *column.also})
 
 
+class Inputs(Record):
+    """How wide a model's inputs are: how many numbers, and how many codes each category has; code 0 is unseen."""
+
+    numbers: int
+    categories: tuple[int, ...] = ()
+
+
 class Drift(Record):
     """How far one column's distribution is from train's: PSI, and KS (numbers) or chi-squared p-value."""
 
@@ -96,6 +103,18 @@ class Epoch(Record):
     step: int
     metrics: Metrics
     best: bool = False
+
+
+class Fitted(Record):
+    """What one training made."""
+
+    bundle: str
+    parameters: int
+    epochs: int
+    best_epoch: int
+    seconds: float
+    metrics: Metrics
+    workers: int = 1
 
 
 class Trained(Record):

@@ -89,11 +89,11 @@ class Writer:
 
     def __init__(self, folder: Path, rows: int, transform: Transform) -> None:
         folder.mkdir(parents=True)
-        width, categories = transform.inputs
+        inputs = transform.inputs
         target: Any = np.int64 if transform.classes else np.float64
         self._folder = folder
-        self._numbers = _create(folder / "numbers.npy", np.float32, (rows, width))
-        self._codes = _create(folder / "codes.npy", np.int32, (rows, len(categories)))
+        self._numbers = _create(folder / "numbers.npy", np.float32, (rows, inputs.numbers))
+        self._codes = _create(folder / "codes.npy", np.int32, (rows, len(inputs.categories)))
         self._target = _create(folder / "target.npy", target, (rows,))
 
     def add(self, encoded: Encoded, target: NDArray[Any]) -> None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.data.statistics import MOMENTS, Moments, Partial, numbers_of
-from raymle.records import Record, Schema
+from raymle.records import Inputs, Record, Schema
 
 MOST_CATEGORIES = 10_000
 MOST_DEVIATIONS = 1e4
@@ -43,13 +43,6 @@ class Category(Record):
     """Code of a null: 0, or one of its own when train had nulls."""
 
 
-class Inputs(NamedTuple):
-    """Widths of what a model gets: how many numbers, and how many codes each category has."""
-
-    numbers: int
-    categories: tuple[int, ...]
-
-
 class Encoded(NamedTuple):
     """Inputs of a batch: float32 ``[n, a]`` and int32 ``[n, b]``."""
 
@@ -74,7 +67,7 @@ class Transform:
         """How wide the inputs are."""
         width = len(self.numbers) + sum(number.flagged for number in self.numbers)
         sizes = tuple(1 + len(each.values) + (each.missing > 0) for each in self.categories)
-        return Inputs(width, sizes)
+        return Inputs(numbers=width, categories=sizes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,8 +84,8 @@ class Transform:
         return Encoded(self._numbers(batch), self._codes(batch))
 
     def _empty(self) -> Encoded:
-        numbers, categories = self.inputs
-        return Encoded(np.empty((0, numbers), np.float32), np.empty((0, len(categories)), np.int32))
+        inputs = self.inputs
+        return Encoded(np.empty((0, inputs.numbers), np.float32), np.empty((0, len(inputs.categories)), np.int32))
 
     def _numbers(self, batch: pa.RecordBatch) -> NDArray[np.float32]:
         """Scale a few thousand rows at a time: columns become rows in the processor's cache, not in memory."""

@@ -13,23 +13,19 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 from pydantic import Field
-from safetensors.torch import load_model, save_model
-from torch import nn
 
 from raymle.config.model import ModelConfig
 from raymle.data import own
 from raymle.data.schema import conform
 from raymle.data.transform import Transform
 from raymle.errors import ArtifactError
-from raymle.model.build import build
-from raymle.model.nets import Inputs
-from raymle.records import Metrics, Record, Schema
+from raymle.records import Inputs, Metrics, Record, Schema
 from raymle.store import MANIFEST, commit, digest, draft_folder, verify
 
 if TYPE_CHECKING:
     from lightgbm import Booster
+    from torch import nn
 
 Predictions = npt.NDArray[np.float64]
 BATCH_ROWS = 8192
@@ -46,6 +42,11 @@ class Contents(Record):
     metrics: Metrics = Field(default_factory=dict)
     transforms: tuple[str, ...] = ()
     """The user's own functions over raw rows; their code is in the bundle."""
+
+    @property
+    def is_trees(self) -> bool:
+        """Whether the model is LightGBM's, and not a network."""
+        return self.model.type == "trees"
 
 
 @final
@@ -92,11 +93,12 @@ class Bundle:
 
     def predict_arrays(self, numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> Predictions:
         """Predict from what the transform gives: float32 ``[n, a]`` and int32 ``[n, b]``."""
-        if isinstance(self.network, nn.Module):
-            raw = forward(self.network, numbers, codes, self.contents.outputs)
-        else:
-            raw = np.asarray(self.network.predict(np.column_stack([numbers, codes])))
-        return self._finished(raw)
+        network: Any = self.network
+        if self.contents.is_trees:
+            return self._finished(np.asarray(network.predict(np.column_stack([numbers, codes]))))
+        from raymle.model.network import forward
+
+        return self._finished(forward(network, numbers, codes, self.contents.outputs))
 
     def _predict_batch(self, batch: pa.RecordBatch) -> Predictions:
         arrays = self.transform.apply(conform(batch, self.schema, target=False))
@@ -106,7 +108,7 @@ class Bundle:
         """Turn a network's or booster's raw output into probabilities or raw units."""
         if self.schema.task == "regression":
             return unscaled(raw, self.transform)
-        if isinstance(self.network, nn.Module):
+        if not self.contents.is_trees:
             return softmax(raw)
         return np.column_stack([1 - raw, raw]) if raw.ndim == 1 else raw.astype(np.float64)
 
@@ -132,10 +134,13 @@ def save(
     draft = draft_folder(out.parent)
     (draft / "bundle.json").write_text(contents.model_dump_json(indent=1))
     (draft / "transform.json").write_text(json.dumps(transform.state()))
-    if isinstance(network, nn.Module):
-        save_model(network.to("cpu"), str(draft / "weights.safetensors"))
+    kept: Any = network
+    if contents.is_trees:
+        (draft / "model.txt").write_text(kept.model_to_string())
     else:
-        (draft / "model.txt").write_text(network.model_to_string())
+        from raymle.model.network import save_weights
+
+        save_weights(kept, draft / "weights.safetensors")
     for reference in (*contents.transforms, *([contents.model.type] if contents.model.is_users else [])):
         own.copy(reference, Path(folder), draft / "code")
     return commit(draft, out)
@@ -164,38 +169,13 @@ def load(path: str | Path) -> Bundle:
 
 
 def _network(folder: Path, contents: Contents) -> "nn.Module | Booster":
-    if contents.model.type == "trees":
+    if contents.is_trees:
         import lightgbm
 
         return lightgbm.Booster(model_str=(folder / "model.txt").read_text())
-    module = build(contents.model, contents.inputs, contents.outputs, folder=str(folder / "code"))
-    try:
-        load_model(module, folder / "weights.safetensors")
-    except (OSError, RuntimeError) as error:
-        raise ArtifactError(f"the weights in {folder} do not fit {contents.model.type}: {error}") from None
-    return module.eval()
+    from raymle.model.network import with_weights
 
-
-def forward(
-    module: nn.Module, numbers: npt.NDArray[Any], codes: npt.NDArray[Any], outputs: int
-) -> npt.NDArray[np.float32]:
-    """Return the network's raw output ``[n, outputs]``, in batches and without gradients."""
-    device = next(module.parameters(), torch.empty(0)).device
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(numbers), BATCH_ROWS):
-            rows = slice(start, start + BATCH_ROWS)
-            output = module(**as_inputs(numbers[rows], codes[rows], device))
-            parts.append(output.float().cpu().numpy())
-    return np.concatenate(parts) if parts else np.empty((0, outputs), np.float32)
-
-
-def as_inputs(numbers: npt.NDArray[Any], codes: npt.NDArray[Any], device: torch.device) -> dict[str, torch.Tensor]:
-    """Name the arrays as a network wants them; the copies are writable, as torch asks."""
-    return {
-        "numbers": torch.from_numpy(np.array(numbers, np.float32)).to(device),
-        "categories": torch.from_numpy(np.array(codes, np.int64)).to(device),
-    }
+    return with_weights(contents.model, contents.inputs, contents.outputs, folder=folder)
 
 
 def softmax(raw: npt.NDArray[Any]) -> Predictions:

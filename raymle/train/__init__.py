@@ -1,7 +1,18 @@
-"""Splits in, a trained bundle out; the caller drives the epochs."""
+"""Splits in, a trained bundle out; the caller drives the epochs. Loads torch when something is trained."""
 
+from typing import TYPE_CHECKING, Any
+
+from raymle.train.check import check as check
+from raymle.train.check import count as count
 from raymle.train.display import display as display
-from raymle.train.trainer import Fitted as Fitted
-from raymle.train.trainer import check as check
-from raymle.train.trainer import count as count
-from raymle.train.trainer import fit as fit
+
+if TYPE_CHECKING:
+    from raymle.train.trainer import fit as fit
+
+
+def __getattr__(name: str) -> Any:
+    if name != "fit":
+        raise AttributeError(f"module 'raymle.train' has no attribute {name!r}")
+    from raymle.train.trainer import fit
+
+    return fit

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
-from raymle.model.bundle import as_inputs, forward
+from raymle.model.network import as_inputs, forward
 from raymle.records import Epoch, Metrics
 from raymle.train.objective import Objective
 from raymle.train.optimizer import Stepper

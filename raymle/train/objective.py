@@ -14,15 +14,13 @@ from raymle.errors import SpecError
 from raymle.measure import metrics
 from raymle.model.bundle import softmax
 from raymle.records import Metrics, Schema
+from raymle.train.check import LOSSES
 
-Loss = Callable[..., Tensor]
-LOSSES: dict[str, dict[str, Loss]] = {
-    "classification": {"cross_entropy": functional.cross_entropy},
-    "regression": {
-        "squared_error": functional.mse_loss,
-        "absolute_error": functional.l1_loss,
-        "huber": functional.huber_loss,
-    },
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "cross_entropy": functional.cross_entropy,
+    "squared_error": functional.mse_loss,
+    "absolute_error": functional.l1_loss,
+    "huber": functional.huber_loss,
 }
 
 
@@ -47,8 +45,7 @@ class Objective:
 
     def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss summed over the rows, so that workers can add theirs up."""
-        known = LOSSES[self.task]
-        function = known.get(self.loss, next(iter(known.values())))
+        function = FUNCTIONS[LOSSES[self.task][0] if self.loss == "auto" else self.loss]
         rows = outputs.float() if self.task == "classification" else outputs.float().squeeze(1)
         return function(rows, targets, reduction="sum")
 

@@ -14,8 +14,6 @@ from torch import nn
 
 from raymle.config.train import OptimizerConfig
 
-SCHEDULES = ("none", "cosine")
-
 
 @final
 class Stepper:

@@ -6,10 +6,10 @@ from typing import final
 
 from torch import nn
 
-from raymle import model as models
 from raymle.config.train import TrainConfig
 from raymle.data import shards
-from raymle.model.bundle import Contents
+from raymle.model import Contents
+from raymle.model.build import build
 from raymle.records import Epoch, Splits
 from raymle.train import loop, own
 from raymle.train.objective import Objective
@@ -30,7 +30,7 @@ class Task:
     def module(self) -> nn.Module:
         """Build the network; the seed gives every worker the same first weights."""
         contents = self.contents
-        return models.build(contents.model, contents.inputs, contents.outputs, folder=self.folder, seed=self.train.seed)
+        return build(contents.model, contents.inputs, contents.outputs, folder=self.folder, seed=self.train.seed)
 
 
 def run(task: Task, world: World) -> Generator[Epoch, bool | None, loop.Best]:

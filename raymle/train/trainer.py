@@ -7,48 +7,21 @@ from typing import TYPE_CHECKING
 
 from raymle import model as models
 from raymle.config.model import ModelConfig
-from raymle.config.train import PretrainedConfig, TrainConfig, WorkersRange
+from raymle.config.train import TrainConfig
 from raymle.data import shards
-from raymle.errors import UsageError, WorkError
-from raymle.model.build import parameters
-from raymle.model.bundle import Contents
-from raymle.records import Epoch, Metrics, Record, Splits
+from raymle.errors import WorkError
+from raymle.model import Contents
+from raymle.model.params import parameters
+from raymle.records import Epoch, Fitted, Splits
 from raymle.train.backends.inline import World, device
+from raymle.train.check import check, count
 from raymle.train.loop import Best
-from raymle.train.objective import LOSSES, of
-from raymle.train.optimizer import SCHEDULES
+from raymle.train.objective import of
 from raymle.train.task import Task, run
 
 if TYPE_CHECKING:
     from lightgbm import Booster
     from torch import nn
-
-
-class Fitted(Record):
-    """What training made."""
-
-    bundle: str
-    parameters: int
-    epochs: int
-    best_epoch: int
-    seconds: float
-    metrics: Metrics
-    workers: int = 1
-
-
-def check(train: TrainConfig, model: ModelConfig, *, folder: str = ".") -> None:
-    """Raise for what cannot be trained, before any data is read.
-
-    Raises:
-        UsageError: the feature comes later.
-        SpecError: a parameter or loss does not exist.
-    """
-    models.check(model, folder)
-    if later := _comes_later(train, model):
-        raise UsageError(f"{later} comes later")
-    known = {name for losses in LOSSES.values() for name in losses}
-    if train.loss != "auto" and train.loss not in known:
-        raise UsageError(f"train.loss {train.loss!r} comes later", hint=f"use auto or {', '.join(sorted(known))}")
 
 
 def fit(
@@ -79,9 +52,12 @@ def fit(
     transform = shards.load_transform(splits)
     schema = splits.data_schema
     objective = of(schema, metric, train.loss, mean=transform.target_mean, std=transform.target_std)
-    inputs = models.Inputs(numbers=transform.inputs.numbers, categories=transform.inputs.categories)
     contents = Contents(
-        data_schema=schema, model=model, inputs=inputs, outputs=objective.outputs, transforms=tuple(transforms)
+        data_schema=schema,
+        model=model,
+        inputs=transform.inputs,
+        outputs=objective.outputs,
+        transforms=tuple(transforms),
     )
     task = Task(train, contents, splits, objective, folder)
     network, fitted = yield from (_trees(task) if model.type == "trees" else _network(task, out))
@@ -137,22 +113,3 @@ def _stopped(task: Task, best: Best, module: "nn.Module", out: Path) -> WorkErro
     keep = task.contents.model_copy(update={"metrics": best.metrics})
     models.save(out, keep, transform=transform, network=module, folder=task.folder)
     return WorkError(f"training stopped: {best.problem}; the weights of epoch {best.epoch} are in {out}", hint=hint)
-
-
-def count(train: TrainConfig) -> int:
-    """Return how many workers train."""
-    return train.workers.min if isinstance(train.workers, WorkersRange) else train.workers
-
-
-def _comes_later(train: TrainConfig, model: ModelConfig) -> str:
-    """Name the first configured feature that this version does not have; empty when it has them all."""
-    later = {
-        "an elastic number of train.workers": isinstance(train.workers, WorkersRange),
-        "train.backend horovod": train.backend == "horovod",
-        "train.pretrained": train.pretrained != PretrainedConfig(),
-        f"train.optimizer.schedule {train.optimizer.schedule}": train.optimizer.schedule not in SCHEDULES,
-        "model.type trees with more than one worker": model.type == "trees" and count(train) > 1,
-        "train.loop with more than one worker": train.loop is not None and count(train) > 1,
-        "train.loop with model.type trees": train.loop is not None and model.type == "trees",
-    }
-    return next((name for name, is_used in later.items() if is_used), "")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.errors import WorkError
-from raymle.model.build import TreesParams
+from raymle.model.params import TreesParams
 from raymle.records import Epoch, Metrics
 from raymle.train.objective import Objective
 

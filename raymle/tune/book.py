@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from raymle.config.tune import BudgetConfig
 from raymle.errors import WorkError
-from raymle.records import Epoch, Status, Study
+from raymle.records import Epoch, Fitted, Status, Study
 from raymle.tracking import Run
-from raymle.train import Fitted
 from raymle.tune.space import Node, flat, suggest
 
 if TYPE_CHECKING:

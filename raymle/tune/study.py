@@ -12,7 +12,7 @@ from raymle.config import Spec, TuneConfig
 from raymle.config.train import ResourcesConfig
 from raymle.errors import ResourceError, SpecError, UsageError
 from raymle.measure import metrics
-from raymle.records import Epoch, Splits, Study
+from raymle.records import Epoch, Fitted, Splits, Study
 from raymle.store import Store
 from raymle.tracking import Run
 from raymle.tune import space
@@ -30,7 +30,7 @@ class Found:
 
     run_id: str
     spec: Spec
-    fitted: training.Fitted
+    fitted: Fitted
     history: list[Epoch]
     study: Study
 
@@ -64,7 +64,7 @@ def search(
     metric: str,
     store: Store,
     run: Run,
-    train: "Callable[..., Epochs]" = training.fit,
+    train: "Callable[..., Epochs] | None" = None,
 ) -> Found:
     """Run a study on the Ray that is connected; nothing is trained twice.
 
@@ -75,7 +75,7 @@ def search(
         metric: Decides who is best, and whom the scheduler stops.
         store: The home of the bundles and of the study.
         run: The study's own run; each trial's is its child.
-        train: What a trial does.
+        train: What a trial does; None trains as ``train.fit``.
     """
     import ray
 
@@ -97,7 +97,7 @@ def search(
     )
     conduct.run(
         book,
-        Task(spec=spec, splits=splits, metric=metric, is_maximised=up, fit=train),
+        Task(spec=spec, splits=splits, metric=metric, is_maximised=up, fit=train or training.fit),
         config,
         folder=store.root / "studies" / f"{run.id}.tune",
         at_once=min(at_once, config.concurrency or at_once),

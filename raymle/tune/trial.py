@@ -12,9 +12,8 @@ from ray.tune import Trainable
 from raymle import loader
 from raymle.config import Spec
 from raymle.errors import RaymleError, WorkError
-from raymle.records import Epoch, Splits
+from raymle.records import Epoch, Fitted, Splits
 from raymle.store import open_store
-from raymle.train import Fitted
 
 FITTED = "fitted.json"
 STOP = True

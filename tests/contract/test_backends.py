@@ -9,7 +9,8 @@ from torch import distributed, multiprocessing
 
 from raymle.config import ModelConfig, TrainConfig
 from raymle.data.shards import Arrays
-from raymle.model import Inputs, build
+from raymle.model.build import build
+from raymle.records import Inputs
 from raymle.train import loop
 from raymle.train.backends import ddp, inline
 from raymle.train.objective import Objective

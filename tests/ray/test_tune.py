@@ -19,7 +19,7 @@ RATE = "train.optimizer.learning_rate"
 
 def train(train, model, splits, *, metric, folder, out, transforms):
     """Write down each epoch that is run; the lower the learning rate the better."""
-    from raymle.train import Fitted
+    from raymle.records import Fitted
 
     rate, diary = train.optimizer.learning_rate, Path(splits.path) / out.parent.name
     if rate == 0.5:

@@ -12,7 +12,6 @@ from raymle.data.shards import load_transform
 from raymle.errors import ArtifactError, DataError, SetupError, UsageError
 from raymle.model.build import build
 from raymle.model.bundle import Contents, load, save
-from raymle.model.nets import Inputs
 from raymle.predict import predict
 from raymle.store import open_store
 
@@ -34,7 +33,7 @@ def bundle(tmp_path_factory) -> Path:
     data = DataConfig(source="none", target="churned", key=("id",))
     splits = prepare(data, SplitConfig(), open_store(str(folder)), folder=str(folder), source=table)
     transform, schema, model = load_transform(splits), splits.data_schema, ModelConfig(type="linear")
-    inputs = Inputs(numbers=transform.inputs.numbers, categories=transform.inputs.categories)
+    inputs = transform.inputs
     contents = Contents(data_schema=schema, model=model, inputs=inputs, outputs=2)
     return save(folder / "bundle", contents, transform=transform, network=build(model, inputs, 2))
 

@@ -4,44 +4,16 @@ They are called ``module(numbers=..., categories=...)`` with float32 ``[n, a]`` 
 """
 
 from math import ceil
-from typing import Annotated, Literal, final
+from typing import final
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from raymle.config.base import Section
 from raymle.model.nets.dropout import Dropout
-from raymle.records import Record
+from raymle.model.params import LinearParams, MlpParams
+from raymle.records import Inputs
 
-Width = Annotated[int, Field(ge=1, le=65_536)]
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
-
-
-class Inputs(Record):
-    """What a network is given: how many numbers, and how many codes each category has; 0 is unseen."""
-
-    numbers: int
-    categories: tuple[int, ...] = ()
-
-
-class LinearParams(Section):
-    """Parameters of a linear model: none."""
-
-
-class MlpParams(Section):
-    """Parameters of a multi-layer perceptron."""
-
-    hidden: tuple[Width, ...] = (256, 128)
-    """Width of each hidden layer."""
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """Share of each hidden layer that is dropped in training."""
-    activation: Literal["relu", "sigmoid", "gelu", "silu", "tanh"] = "relu"
-    """Non-linearity after each hidden layer."""
-    normalisation: Literal["none", "batch", "layer"] = "none"
-    """What normalises each hidden layer."""
-    embedding: Width | None = None
-    """Width of every category's embedding; null takes 1.6 * codes ** 0.56, at most 50."""
 
 
 @final

@@ -5,8 +5,10 @@ import torch
 
 from raymle.config import ModelConfig
 from raymle.errors import SpecError, UsageError
-from raymle.model import Inputs, build, check
+from raymle.model import check
+from raymle.model.build import build
 from raymle.model.nets.dropout import Dropout
+from raymle.records import Inputs
 
 INPUTS = Inputs(numbers=3, categories=(4, 1001))
 

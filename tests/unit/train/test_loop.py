@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from raymle.config import ModelConfig, TrainConfig
 from raymle.config.train import OptimizerConfig
 from raymle.data.shards import Arrays
-from raymle.model import Inputs, build
+from raymle.model.build import build
+from raymle.records import Inputs
 from raymle.train import loop
 from raymle.train.backends.inline import World
 from raymle.train.objective import Objective

@@ -6,9 +6,8 @@ import pytest
 
 from raymle.config.tune import BudgetConfig
 from raymle.errors import WorkError
-from raymle.records import Epoch
+from raymle.records import Epoch, Fitted
 from raymle.tracking import MemoryRun
-from raymle.train import Fitted
 from raymle.tune import space
 from raymle.tune.book import Book
 
