@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,14 +58,14 @@ def train(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained:
     with untouched(spec.storage) as store, once(store, key, spec, "run") as earlier:
         if earlier:
             return earlier
-        with runtime.connected(execution):
-            if execution.on_ray:
-                clock.lap("start")
-            splits = prepare(spec, store, source, execution)
+        with runtime.starting(execution) as wait:
+            splits = prepare(spec, store, source, execution, wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder)
             with recorded(spec, store, splits, kind="run", key=key, execution=execution, clock=clock) as run:
-                fitted, history = follow(fit(spec, store, splits, run.id), run, spec.train.epochs)
+                epochs = fit(spec, store, splits, run.id)
+                wait()
+                fitted, history = follow(epochs, run, spec.train.epochs)
                 store.publish(f"runs/{run.id}/bundle")
                 clock.lap("train")
                 return conclude(spec, store, splits, run, (fitted, history), execution=execution, clock=clock)
@@ -80,12 +80,12 @@ def search(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained
     with untouched(spec.storage) as store, once(store, key, spec, "study") as earlier:
         if earlier:
             return earlier
-        with runtime.connected(execution):
-            clock.lap("start")
-            splits = prepare(spec, store, source, execution)
+        with runtime.starting(execution) as wait:
+            splits = prepare(spec, store, source, execution, wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder)
             with recorded(spec, store, splits, kind="study", key=key, execution=execution, clock=clock) as run:
+                wait()
                 found = tune.search(config, spec, splits, metric=decisive(spec, splits), store=store, run=run)
                 clock.lap("train")
                 with tracking.reopen(spec.tracking, store, found.run_id) as best:
@@ -146,12 +146,17 @@ def place(spec: Spec, found: data.Source, *, needs_ray: str = "") -> Execution:
     return execution
 
 
-def prepare(spec: Spec, store: Store, source: Any, execution: Execution) -> Splits:
-    """Prepare the splits; a small source is prepared here even when training runs on Ray."""
+def prepare(
+    spec: Spec, store: Store, source: Any, execution: Execution, wait: Callable[[], None] = lambda: None
+) -> Splits:
+    """Prepare the splits; a small source is prepared here, while the Ray that trains comes up."""
+    on_ray = execution.on_ray and execution.large
+    if on_ray:
+        wait()
     positive = None if spec.evaluate.positive is None else str(spec.evaluate.positive)
     return data.prepare(
         spec.data, spec.split, store, folder=spec.folder, source=source, positive=positive,
-        on_ray=execution.on_ray and execution.large,
+        on_ray=on_ray,
     )  # fmt: skip
 
 

@@ -5,8 +5,9 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,15 @@ from raymle.loader import environment
 from raymle.records import Record
 
 INLINE_BYTES = 1 << 30
+OWN_RAY = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon the end of a training is seen
+    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1",  # no load balancer that must notice first
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "3",
+}
+"""Environment of a Ray that one command starts and ends."""
 
 
 class Execution(Record):
@@ -72,49 +82,66 @@ def decide(cluster: ClusterConfig, *, needs_ray: str = "", decoded_bytes: int = 
 
 
 @contextmanager
-def connected(execution: Execution, *, dashboard: bool = False) -> Iterator[None]:
+def connected(execution: Execution) -> Iterator[None]:
     """Hold a Ray connection for the block; a Ray that the caller started is used and left running."""
-    if not execution.on_ray:
+    with starting(execution) as wait:
+        wait()
         yield
+
+
+@contextmanager
+def starting(execution: Execution) -> Iterator[Callable[[], None]]:
+    """Connect to Ray while the block begins with something else; what is yielded waits until Ray is there."""
+    if not execution.on_ray:
+        yield _nothing
         return
     import ray
 
     if ray.is_initialized():
-        yield
-    elif execution.address == "local":
-        with _own_ray(dashboard=dashboard):
-            yield
-    else:
-        with _joined_ray(str(execution.address)):
-            yield
+        yield _nothing
+        return
+    around: AbstractContextManager[dict[str, Any]] = (
+        _own_settings() if execution.address == "local" else nullcontext({})
+    )
+    with ThreadPoolExecutor(1) as pool, around as settings:
+        up = pool.submit(_init, str(execution.address), settings)
+        try:
+            yield up.result
+        finally:
+            up.exception()  # only a Ray that is up can be ended
+            ray.shutdown()
+
+
+def _nothing() -> None:
+    """Wait for a Ray that is not needed, or there already."""
+
+
+def _init(address: str, settings: dict[str, Any]) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+    except ConnectionError as error:
+        raise SetupError(
+            f"no Ray answers at {address}: {error}",
+            hint="start one with `ray start --head`, or use cluster.address=local",
+        ) from error
 
 
 @contextmanager
-def _own_ray(*, dashboard: bool) -> Iterator[None]:
-    """Start a Ray of our own behind a token nobody else has, and end it with everything it wrote."""
-    import ray
-
+def _own_settings() -> Iterator[dict[str, Any]]:
+    """Prepare for a Ray of our own behind a token nobody else has; with the block goes everything that it wrote."""
     folder = Path(tempfile.mkdtemp(prefix="raymle-"))  # short: AF_UNIX paths end at 107 bytes
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
-    settings = {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon the end of a training is seen
-        "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1",  # no load balancer that must notice first
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "3",
-    }
+    settings = OWN_RAY | {"RAY_AUTH_TOKEN_PATH": str(token)}
     before = {name: environment(name) for name in settings}
     os.environ.update(settings)
     _reread_auth()
     try:
-        ray.init(address="local", include_dashboard=dashboard, _temp_dir=str(folder / "ray"), **_quiet())
-        yield
+        yield {"include_dashboard": False, "_temp_dir": str(folder / "ray")}
     finally:
-        ray.shutdown()
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         _reread_auth()
@@ -128,24 +155,3 @@ def _reread_auth() -> None:
     raylet: Any = _raylet  # compiled: no types
     raylet.Config.initialize("")
     raylet.AuthenticationTokenLoader.instance().reset_cache()
-
-
-@contextmanager
-def _joined_ray(address: str) -> Iterator[None]:
-    import ray
-
-    try:
-        ray.init(address=address, **_quiet())
-    except ConnectionError as error:
-        raise SetupError(
-            f"no Ray answers at {address}: {error}",
-            hint="start one with `ray start --head`, or use cluster.address=local",
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _quiet() -> dict[str, Any]:
-    return {"log_to_driver": False, "logging_level": logging.ERROR}
