@@ -1,4 +1,4 @@
-"""Inline and Ray Data prepare the same splits."""
+"""Inline and on Ray: the same splits, and the same weights."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+import raymle
 from raymle import runtime
 from raymle.config import DataConfig, SplitConfig
 from raymle.data import prepare, shards
@@ -100,3 +102,25 @@ def test_what_is_wrong_with_a_row_is_the_same_error(ray: Any, tmp_path: Path) ->
             made(tmp_path, source, {"method": "hash"}, on_ray=on_ray)
         found.append(f"{raised.type.__name__}: {raised.value}")
     assert found[0] == found[1]
+
+
+def test_a_trial_ends_at_the_weights_that_training_in_this_process_does(ray: Any, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    size, colour = draw.normal(size=1500), draw.choice(["red", "green"], 1500)
+    late = np.where(size + (colour == "red") > 0.5, "yes", "no")
+    experiment = raymle.Experiment(
+        name="same", data=pa.table({"size": size, "colour": colour, "late": late}), target="late",
+        storage=str(tmp_path), model={"params": {"hidden": [16], "dropout": 0.2}},
+        train={"epochs": 3, "batch_size": 128}, tune={"algorithm": "grid", "scheduler": "none"},
+    )  # fmt: skip
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as many as a trial's actor has
+    try:
+        alone = experiment.train(train__optimizer__learning_rate=0.01, cluster__address="inline")
+    finally:
+        torch.set_num_threads(threads)
+    trial = experiment.tune(**{"tune__space__train.optimizer.learning_rate": {"choice": [0.01]}})
+    assert (alone.record.execution, trial.record.execution) == ("inline", "ray")
+    assert alone.record.splits_id == trial.record.splits_id
+    weights = [(run.bundle / "weights.safetensors").read_bytes() for run in (alone, trial)]
+    assert weights[0] == weights[1]
