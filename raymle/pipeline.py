@@ -267,7 +267,7 @@ def conclude(
         metric=decisive(spec, splits), metrics={"validation": evaluated.metrics},
         intervals=evaluated.intervals, bundle=str(bundle), splits_id=splits.id, rows=dict(splits.rows),
         seconds=clock.seconds(), execution=execution.kind, model=spec.model.type,
-        parameters=fitted.parameters, workers=fitted.workers, epochs=fitted.epochs,
+        parameters=fitted.parameters, workers=fitted.workers, threads=fitted.threads, epochs=fitted.epochs,
         best_epoch=fitted.best_epoch, warnings=splits.warnings, study=study,
     )  # fmt: skip
     shelf.save(store, trained, spec)

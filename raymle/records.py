@@ -115,6 +115,8 @@ class Fitted(Record):
     seconds: float
     metrics: Metrics
     workers: int = 1
+    threads: int = 1
+    """Threads of each worker: with the seed they decide the last bits of the weights."""
 
 
 class Trained(Record):
@@ -135,6 +137,7 @@ class Trained(Record):
     model: str
     parameters: int
     workers: int = 1
+    threads: int = 1
     epochs: int = 0
     best_epoch: int = 0
     parent: str | None = None

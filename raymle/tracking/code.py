@@ -75,17 +75,14 @@ def environment_lock() -> list[str]:
 
 
 def machine() -> dict[str, str]:
-    """Return what of this machine can change a result: Python, platform, cores and threads."""
-    facts = {
+    """Return what of this machine can change a result: Python, torch, platform and cores."""
+    return {
         "python": platform.python_version(),
+        "torch": importlib.metadata.version("torch"),
         "platform": platform.platform(),
         "cpus": str(os.cpu_count()),
         "cpus_usable": str(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else "",
     }
-    torch: Any = sys.modules.get("torch")  # what a run has not loaded cannot have changed it
-    if torch is not None:
-        facts |= {"threads": str(torch.get_num_threads()), "torch": str(torch.__version__)}
-    return facts
 
 
 @contextmanager

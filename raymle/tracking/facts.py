@@ -66,6 +66,7 @@ def record_result(
     for name in ("report.html", "plots", "stdout.log"):
         if (out / name).exists():
             run.artifact(out / name)
+    run.tags({"raymle.machine.threads": str(trained.threads)})
     run.model(Path(trained.bundle), name=spec.name, signature=registry.signature(splits.data_schema))
     run.describe(card(trained, spec, seal=receipt))
 

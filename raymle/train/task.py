@@ -4,6 +4,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import nn
 
 from raymle.config.train import TrainConfig
@@ -12,6 +13,7 @@ from raymle.model import Contents
 from raymle.model.build import build
 from raymle.records import Epoch, Splits
 from raymle.train import loop, own
+from raymle.train.check import count
 from raymle.train.objective import Objective
 from raymle.train.world import World
 
@@ -38,3 +40,8 @@ def run(task: Task, world: World) -> Generator[Epoch, bool | None, loop.Best]:
     train, validation = shards.load(task.splits, "train"), shards.load(task.splits, "validation")
     epochs = own.epochs(task.train.loop, task.folder) if task.train.loop else loop.epochs
     return epochs(task.module(), train, validation, task.train, objective=task.objective, world=world)
+
+
+def threads(train: TrainConfig) -> int:
+    """Return how many threads each worker computes with: one of several has the CPUs that it asked for."""
+    return max(1, int(train.resources.cpu)) if count(train) > 1 else torch.get_num_threads()

@@ -17,7 +17,7 @@ from raymle.train.backends.inline import World, device
 from raymle.train.check import check, count
 from raymle.train.loop import Best
 from raymle.train.objective import of
-from raymle.train.task import Task, run
+from raymle.train.task import Task, run, threads
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -74,8 +74,9 @@ def _trees(task: Task) -> Generator[Epoch, bool | None, tuple["Booster", Fitted]
     booster, best, epochs = yield from trees.epochs(params, train, validation, task.train, objective=task.objective)
     leaves = sum(tree["num_leaves"] for tree in booster.dump_model()["tree_info"])
     return booster, Fitted(
-        bundle="", parameters=leaves, epochs=epochs, best_epoch=best.epoch, seconds=0, metrics=best.metrics
-    )
+        bundle="", parameters=leaves, epochs=epochs, best_epoch=best.epoch, seconds=0, metrics=best.metrics,
+        threads=trees.threads(),
+    )  # fmt: skip
 
 
 def _network(task: Task, out: Path) -> Generator[Epoch, bool | None, tuple["nn.Module", Fitted]]:
@@ -94,7 +95,7 @@ def _network(task: Task, out: Path) -> Generator[Epoch, bool | None, tuple["nn.M
     weights = sum(weight.numel() for weight in module.parameters())
     return module, Fitted(
         bundle="", parameters=weights, epochs=best.epochs, best_epoch=best.epoch, seconds=0,
-        metrics=best.metrics, workers=workers,
+        metrics=best.metrics, workers=workers, threads=threads(task.train),
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Boosted trees by LightGBM, in this process; every few rounds count as an epoch."""
 
+import os
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.errors import WorkError
+from raymle.loader import environment
 from raymle.model.params import TreesParams
 from raymle.records import Epoch, Metrics
 from raymle.train.objective import Objective
@@ -70,8 +72,19 @@ def settings(params: TreesParams, config: TrainConfig, objective: Objective) -> 
         goal = {"objective": "binary"} if objective.outputs == 2 else {"objective": "multiclass"}
         goal |= {"num_class": objective.outputs} if objective.outputs > 2 else {}
     bagging = {"bagging_freq": 1} if params.bagging_fraction < 1 else {}
-    fixed = {"seed": config.seed, "deterministic": True, "force_row_wise": True, "verbosity": -1}
-    return own | goal | bagging | fixed
+    fixed = {
+        "num_threads": threads(),
+        "seed": config.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    return own | goal | bagging | fixed | quiet
+
+
+def threads() -> int:
+    """Return how many threads LightGBM gets: those that Ray allows an actor, else every core of this process."""
+    return int(environment("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
 
 
 def dataset(train: Arrays, objective: Objective) -> Any:

@@ -153,7 +153,7 @@ def trainer(task: tasks.Task, workers: int, folder: Path, history: Path) -> Data
 def worker(config: dict[Any, Any]) -> Any:
     """Do one worker's part; the first returns what all of them agree on."""
     task: tasks.Task = ray.cloudpickle.loads(config["task"])
-    torch.set_num_threads(max(1, int(task.train.resources.cpu)))
+    torch.set_num_threads(tasks.threads(task.train))
     place = device(task.train.resources.gpu)
     meet(place)
     world = World(place)
