@@ -79,7 +79,7 @@ def settings(params: TreesParams, config: TrainConfig, objective: Objective) -> 
         "force_row_wise": True,
         "verbosity": -1,
     }
-    return own | goal | bagging | fixed | quiet
+    return own | goal | bagging | fixed
 
 
 def threads() -> int:
