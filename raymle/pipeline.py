@@ -130,7 +130,8 @@ def why_ray(spec: Spec) -> str:
 
 def locate(spec: Spec, source: Any = None) -> data.Source:
     """Find the source, so that a missing file is the first thing that is told."""
-    return data.resolve(source if source is not None else spec.data.source, folder=spec.folder)
+    words = data.words(spec.data, by=spec.split.by)
+    return data.resolve(source if source is not None else spec.data.source, folder=spec.folder, words=words)
 
 
 def place(spec: Spec, found: data.Source, *, needs_ray: str = "") -> Execution:

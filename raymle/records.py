@@ -42,6 +42,8 @@ class Schema(Record):
     task: Literal["classification", "regression"]
     classes: tuple[str, ...] = ()
     positive: str | None = None
+    deciding: tuple[str, ...] = ()
+    """The source's columns that decide which side a row is on, sorted: the key or group, or all but the target."""
 
     @property
     def features(self) -> tuple[Column, ...]:

@@ -3,6 +3,8 @@
 from raymle.data.blocks import read as read
 from raymle.data.infer import infer as infer
 from raymle.data.infer import infer_roles as infer_roles
+from raymle.data.infer import words as words
+from raymle.data.infer import words_of as words_of
 from raymle.data.prepare import prepare as prepare
 from raymle.data.shards import garbage as garbage
 from raymle.data.source import Source as Source

@@ -19,6 +19,7 @@ ARROW: dict[str, pa.DataType] = {
 }
 PATTERNS = {
     "number": r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))\s*$",
+    "clock": r"^\s*\d\d?:\d\d(:\d\d(\.\d+)?)?\s*$",
     "timestamp": r"^\s*\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d+)?)?)?)?(Z|[+-]\d\d(:?\d\d)?)?\s*$",
 }
 ZONED = r":.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
@@ -65,14 +66,19 @@ def plain(values: pa.Array) -> pa.Array:
     return values
 
 
+def decoded(table: pa.Table) -> pa.Table:
+    """Return a table whose columns are plain values, not codes of a dictionary."""
+    fields = [(each.name, each.type.value_type if pa.types.is_dictionary(each.type) else each.type)
+              for each in table.schema]  # fmt: skip
+    return table.cast(pa.schema(fields))
+
+
 def _number(values: pa.Array) -> pa.Array:
     values = plain(values)
     if pa.types.is_string(values.type):
-        values = pc.utf8_trim_whitespace(values)
-    elif pa.types.is_time32(values.type):
-        values = values.cast(pa.int32())
-    elif pa.types.is_time64(values.type) or pa.types.is_duration(values.type):
-        values = values.cast(pa.int64())
+        values = _clock_or_number(pc.utf8_trim_whitespace(values))
+    elif pa.types.is_time(values.type) or pa.types.is_duration(values.type):
+        return _seconds(values)
     elif pa.types.is_temporal(values.type):
         raise pa.ArrowInvalid("a moment is not a number")
     elif pa.types.is_integer(values.type):
@@ -81,6 +87,26 @@ def _number(values: pa.Array) -> pa.Array:
     if sum_is_finite(values):
         return values
     return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+
+
+def _clock_or_number(text: pa.Array) -> pa.Array:
+    """Return text with times of day as their seconds, so that it reads as numbers."""
+    clocks = pc.fill_null(pc.match_substring_regex(text, PATTERNS["clock"]), fill_value=False)
+    if not pc.any(clocks).as_py():
+        return text
+    padded = pc.replace_substring_regex(text.filter(clocks), r"^(\d):", r"0\1:")
+    first_day = pc.binary_join_element_wise("1970-01-01", padded, " ").cast(pa.timestamp("us"))
+    return pc.replace_with_mask(text, clocks, _in_seconds(first_day).cast(pa.string()))
+
+
+def _seconds(values: pa.Array) -> pa.Array:
+    """Return times of day or durations as seconds, whatever unit they are stored in."""
+    kind = pa.time64("us") if pa.types.is_time(values.type) else pa.duration("us")
+    return _in_seconds(values.cast(kind, safe=False))
+
+
+def _in_seconds(microseconds: pa.Array) -> pa.Array:
+    return pc.divide(microseconds.cast(pa.int64()).cast(pa.float64()), 1e6)
 
 
 def sum_is_finite(values: pa.Array) -> bool:
@@ -105,10 +131,28 @@ def _boolean(values: pa.Array) -> pa.Array:
 
 
 def _words(values: pa.Array) -> pa.Array:
-    """Text of any scalar; a whole number reads the same whether it was stored as 7 or 7.0."""
-    if pa.types.is_dictionary(values.type) and values.type.value_type == pa.string():
-        return values
+    """Return text of any scalar, the same however it is stored: 7 for 7.0, true for True, 2026-01-31 for midnight."""
+    if not pa.types.is_dictionary(values.type):
+        values = _as_words(values)
+        values = values.dictionary_encode()
+    words = _one_spelling(_as_words(values.dictionary))
+    indices = values.indices
+    if pc.count_distinct(words, mode="all").as_py() < len(words):
+        return words.take(indices).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(indices, words)
+
+
+def _one_spelling(words: pa.Array) -> pa.Array:
+    whole = pc.replace_substring_regex(words, r"^(-?(?:0|[1-9][0-9]*))\.0+$", r"\1")
+    folded = pc.utf8_lower(whole)
+    return pc.if_else(pc.is_in(folded, pa.array(["true", "false"])), folded, whole)
+
+
+def _as_words(values: pa.Array) -> pa.Array:
     values = plain(values)
+    if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
+        text = values.cast(pa.timestamp("us", getattr(values.type, "tz", None)), safe=False).cast(pa.string())
+        return pc.replace_substring_regex(text, r"( 00:00:00)?\.0+(Z?)$", r"\2")
     if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
         raise pa.ArrowInvalid("not a scalar")
     if pa.types.is_floating(values.type):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
+from raymle.data.infer import FEW_VALUES, GUESSED
 from raymle.data.schema import Contract
 from raymle.data.split import SIDES, Hashes, Sides
 from raymle.errors import DataError
@@ -24,6 +25,12 @@ def contract(schema: Schema, parts: Sequence[Contract], positive: str | None) ->
                 f"time column {name!r} is missing in {whole.nulls[name]:,} of {whole.rows:,} rows",
                 hint="leave those rows out of the source, or do without data.time",
             )
+    target = next(column for column in found.columns if column.role == "target")
+    if target.reason.startswith(GUESSED) and len(found.classes) > FEW_VALUES:
+        raise DataError(
+            f"target {target.name!r} has {len(found.classes):,} different numbers, few of them in its first rows",
+            hint="say what it is: data.task: regression, or classification",
+        )
     return _with_positive(found, positive)
 
 

@@ -134,6 +134,8 @@ def _settled(column: pa.Array) -> pa.DataType:
         return pa.string()
     if pa.types.is_binary(column.type):  # what Arrow makes of text that is not UTF-8
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid byte")
+    if pa.types.is_temporal(column.type):  # the next one may have a fraction, a zone, or be a word
+        return pa.string()
     if pa.types.is_integer(column.type):
         limits = pc.min_max(column).as_py()
         return pa.int64() if max(abs(limits["min"]), abs(limits["max"])) > EXACT else pa.float64()
@@ -170,26 +172,26 @@ def _delimiter(file: File) -> str:
 
 
 def _read_csv(file: File, schema: pa.Schema, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield batches; a column whose later value does not fit comes as text from there on."""
+    """Yield batches of the types that the first block has.
+
+    Raises:
+        DataError: a later value does not fit; to go on with text from there would split rows by where they stand.
+    """
     types = {name: schema.field(name).type for name in names}
-    done = 0
-    while True:
-        seen = 0
-        try:
-            with _open_csv(file, types=types, names=names) as reader:
-                for batch in reader:
-                    seen += batch.num_rows
-                    if seen > done:  # blocks are the same each time
-                        done = seen
-                        yield batch
-        except pa.ArrowInvalid as error:
-            misfit = re.search(r"In CSV column #(\d+)", str(error))
-            name = names[int(misfit[1])] if misfit else ""
-            if not misfit or types[name] == pa.string():
-                raise
-            types[name] = pa.string()
-        else:
-            return
+    try:
+        with _open_csv(file, types=types, names=names) as reader:
+            yield from reader
+    except pa.ArrowInvalid as error:
+        misfit = re.search(
+            r"In CSV column #(\d+).*?conversion error to (\w+): invalid value '(.*)'", str(error), re.DOTALL
+        )
+        if not misfit:
+            raise
+        name, kind = names[int(misfit[1])], "boolean" if misfit[2] == "bool" else "number"
+        raise DataError(
+            f"column {name!r} is {kind}, but holds {misfit[3][:80]!r}",
+            hint=f"clean the values, set data.types: {{{name}: category}}, or drop the column",
+        ) from None
 
 
 def ragged_row(file: File) -> str:
@@ -212,11 +214,7 @@ def ragged_row(file: File) -> str:
 def _json_columns(file: File) -> pa.Schema:
     with _open_json(file, None) as reader:
         head = reader.read_next_batch()
-    fields = []
-    for name, column in zip(head.schema.names, head.columns, strict=True):
-        moment = pa.types.is_timestamp(column.type)  # a later value may be any other text
-        fields.append(pa.field(name, pa.string() if moment else _settled(column)))
-    return pa.schema(fields)
+    return pa.schema([(name, _settled(each)) for name, each in zip(head.schema.names, head.columns, strict=True)])
 
 
 def _open_json(file: File, schema: pa.Schema | None) -> Any:

@@ -16,6 +16,7 @@ from raymle.errors import DataError, UsageError
 from raymle.records import Column, ColumnType, Role, Schema
 
 FEW_VALUES = 20
+GUESSED = "the target has"
 LONG_TEXT = 50
 MOSTLY = 0.9
 KEY_NAME = re.compile(r"(?i)(^|_)(id|key|uuid|guid)$|^index$")
@@ -57,6 +58,20 @@ def infer(
         why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in columns if column.role == "drop")
         raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
     return Schema(columns=tuple(columns), target=data.target, task=task)
+
+
+def words(data: DataConfig, *, by: str | None = None) -> set[str]:
+    """Return the columns whose text is read as it stands, because the spec says what they are."""
+    declared = {name for name, kind in data.types.items() if kind in {"category", "text"}}
+    target = {data.target} if data.task == "classification" else set()
+    return declared | target | {*data.key, *data.drop} | {name for name in (data.group, by) if name}
+
+
+def words_of(schema: Schema) -> set[str]:
+    """Return the columns whose text is read as it stands, because a model's schema says what they are."""
+    found = {each.name for each in schema.columns if each.type in {"category", "text"} or each.role in NOT_FEATURES}
+    spelled = all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", name) for name in schema.classes)
+    return found - ({schema.target} if spelled else set())
 
 
 def infer_roles(source: Source, target: str) -> Schema:
@@ -145,7 +160,7 @@ def _task(target: pa.ChunkedArray, data: DataConfig) -> tuple[Task, str]:
     distinct = pc.count_distinct(known).as_py()
     whole = pc.all(pc.equal(pc.floor(known), known)).as_py()
     few = distinct <= 2 or (whole and distinct <= min(FEW_VALUES, len(known) / 10))
-    return ("classification" if few else "regression"), f"the target has {distinct:,} different numbers"
+    return ("classification" if few else "regression"), f"{GUESSED} {distinct:,} different numbers"
 
 
 def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | None) -> Column:
@@ -209,6 +224,8 @@ def _guess_text(known: pa.ChunkedArray) -> Guess:
         return "timestamp", "its text reads as moments"
     if pc.mean(pc.utf8_length(known)).as_py() > LONG_TEXT:
         return "text", "long text"
+    if pc.all(pc.match_substring_regex(known, PATTERNS["clock"])).as_py():
+        return "number", "its text reads as times of day"
     distinct = pc.count_distinct(known).as_py()
     numbers = pc.mean(pc.match_substring_regex(known, PATTERNS["number"]).cast(pa.float64())).as_py()
     if MOSTLY < numbers < 1 and distinct > FEW_VALUES:

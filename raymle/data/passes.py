@@ -59,7 +59,7 @@ class Look:
         """Hash the rows as they are in the source: a new transform or dropped column moves no row."""
         target, keys = self.schema.target, self.schema.named("key")
         made = [name for name in keys if name not in raw.schema.names]
-        identity, content = split.row_hashes(raw, keys or raw.schema.names, target=target)
+        identity, content = split.row_hashes(raw, () if made else keys, target=target)
         if made:
             identity, _ = split.row_hashes(batch.select(keys), keys, target=target)
         return identity, content
@@ -132,7 +132,7 @@ class Fit:
 
 
 class Written(NamedTuple):
-    """A block ready to be written: encoded rows of each open side, and the test rows as they are."""
+    """A block ready to be written: encoded rows of each open side, and the test rows as they are in the source."""
 
     open: dict[str, tuple[Encoded, NDArray[Any]]]
     test: pa.RecordBatch
@@ -158,4 +158,4 @@ class Encode:
         for place, name in enumerate(split.SIDES[:2]):
             mine = open_sides == place  # whole rows are gathered faster once they are encoded
             opened[name] = Encoded(encoded.numbers[mine], encoded.codes[mine]), target[mine]
-        return Written(opened, rows.filter(pa.array(sealed)), seen.identity[sealed], seen.content[sealed])
+        return Written(opened, raw.filter(pa.array(sealed)), seen.identity[sealed], seen.content[sealed])

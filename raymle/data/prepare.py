@@ -14,7 +14,8 @@ import pyarrow as pa
 from raymle.config import DataConfig, SplitConfig
 from raymle.data import checks, drift, seal, shards, split
 from raymle.data.blocks import KEEP_BYTES, Blocks
-from raymle.data.infer import infer
+from raymle.data.casts import decoded
+from raymle.data.infer import infer, words
 from raymle.data.own import function
 from raymle.data.passes import Encode, Fit, Look, Placed, Seen, numeric_aux
 from raymle.data.source import Source, fingerprint, resolve
@@ -26,7 +27,7 @@ from raymle.errors import DataError
 from raymle.records import Schema, Splits
 from raymle.store import Store, commit, draft_folder, lock
 
-FORMAT = 2
+FORMAT = 3
 SAMPLE_ROWS = 20_000
 
 
@@ -51,7 +52,8 @@ def prepare(
         positive: The class that counts as positive.
         on_ray: Let Ray Data do the passes.
     """
-    found = resolve(source if source is not None else data.source, folder=folder)
+    known = words(data, by=config.by)
+    found = resolve(source if source is not None else data.source, folder=folder, words=known)
     origin = fingerprint(found, store)
     splits_id = _name(data, config, origin, positive, folder)
     with lock(store, f"shards-{splits_id}", timeout_s=3600):
@@ -124,6 +126,7 @@ def _make(  # noqa: PLR0917
     look = Look(schema, config, transforms, keep=keep)
     seen = list(blocks.each(lambda raw, _: look(raw)))
     schema = checks.contract(schema, [each.contract for each in seen], positive)
+    schema = schema.model_copy(update={"deciding": _deciding(config, schema, source)})
     identity, content = (np.concatenate([getattr(each, name) for each in seen]) for name in ("identity", "content"))
     warnings = checks.duplicates(schema, identity, content) + checks.scattered_groups(config, schema)
     rule, sides = _sides(config, schema, seen, identity)
@@ -144,6 +147,12 @@ def _make(  # noqa: PLR0917
         _commit(store, draft, splits, transform, summarise(schema, samples))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _deciding(config: SplitConfig, schema: Schema, source: Source) -> tuple[str, ...]:
+    """Name the columns that decide a row's side."""
+    named = schema.named("group") if config.method == "group" else schema.named("key")
+    return tuple(sorted(named or {*source.columns.names} - {schema.target}))
 
 
 def _sides(config: SplitConfig, schema: Schema, seen: Sequence[Seen], identity: Hashes) -> tuple[Rule, Sides]:
@@ -172,13 +181,8 @@ def _fit(
         whole.merge(learned)
         for name, rows in samples.items():
             parts[name].append(rows)
-    tables = {name: pa.Table.from_batches([_plain(rows) for rows in each]) for name, each in parts.items()}
+    tables = {name: decoded(pa.Table.from_batches(each)) for name, each in parts.items()}
     return whole, tables
-
-
-def _plain(rows: pa.RecordBatch) -> pa.RecordBatch:
-    columns = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in rows.columns]
-    return pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
 
 
 def _medians(whole: Partial, sample: pa.Table) -> dict[tuple[str, str], float]:

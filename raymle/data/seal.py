@@ -7,34 +7,46 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-IDENTITY, CONTENT = "__identity", "__content"
+from raymle.data.casts import decoded
 
 
 @final
 class Writer:
-    """Appends test rows as they are, with their two hashes, to ``rows.arrow`` (Arrow IPC, lz4)."""
+    """Appends test rows as they are in the source, so that any model can bring them to its own types.
+
+    ``rows-NNNN.arrow`` hold the rows (Arrow IPC, lz4; another file where the source changes a type), ``hashes.npy``
+    their identity and content, uint64 ``[2, n]``, in the same order.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "rows.arrow"
+        self._folder = folder
         self._file: pa.ipc.RecordBatchFileWriter | None = None
+        self._schema: pa.Schema | None = None
+        self._files = 0
+        self._hashes: list[NDArray[np.uint64]] = []
 
     def add(self, rows: pa.RecordBatch, identity: NDArray[np.uint64], content: NDArray[np.uint64]) -> None:
-        """Append a conformed batch."""
-        plain = [_plain(column) for column in rows.columns]
-        names = [*rows.schema.names, IDENTITY, CONTENT]
-        batch = pa.RecordBatch.from_arrays([*plain, pa.array(identity), pa.array(content)], names=names)
-        if self._file is None:
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
-            self._file = pa.ipc.new_file(str(self._path), batch.schema, options=options)
+        """Append rows of the source."""
+        if not rows.num_rows:
+            return
+        batch = decoded(pa.Table.from_batches([rows])).combine_chunks().to_batches()[0]
+        self._hashes.append(np.stack([identity, content]))
+        if batch.schema != self._schema:
+            self._start(batch.schema)
+        assert self._file is not None
         self._file.write_batch(batch)
 
-    def close(self) -> None:
-        """Finish the file."""
+    def _start(self, schema: pa.Schema) -> None:
         if self._file is not None:
             self._file.close()
+        path = self._folder / f"rows-{self._files:04d}.arrow"
+        self._file = pa.ipc.new_file(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+        self._schema, self._files = schema, self._files + 1
 
-
-def _plain(column: pa.Array) -> pa.Array:
-    """Decode dictionaries: an IPC file allows only one for each column."""
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    def close(self) -> None:
+        """Finish the files."""
+        if self._file is not None:
+            self._file.close()
+        hashes = np.concatenate(self._hashes, axis=1) if self._hashes else np.empty((2, 0), np.uint64)
+        np.save(self._folder / "hashes.npy", hashes.astype("<u8"), allow_pickle=False)

@@ -5,7 +5,7 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +50,13 @@ class Source:
         return name_of(self.files[0]) + (f" and {more} more files" if more else "")
 
 
-def resolve(source: "str | pa.Table | pd.DataFrame", *, folder: str) -> Source:
+def resolve(source: "str | pa.Table | pd.DataFrame", *, folder: str, words: Collection[str] = ()) -> Source:
     """Find the files behind a path, glob, folder or URI (relative to ``folder``), or wrap a table.
+
+    Args:
+        source: What the spec names, or a table.
+        folder: Where a relative path starts.
+        words: Columns of a csv that are read as the text they are, whatever they look like.
 
     Raises:
         DataError: nothing is there, or it is not data that raymle reads.
@@ -67,14 +72,13 @@ def resolve(source: "str | pa.Table | pd.DataFrame", *, folder: str) -> Source:
     with explained(found[0], system):
         columns = formats.columns(File(system, path_of(found[0]), kind))
     _refuse_unusable(columns.names, name_of(found[0]))
+    if kind == "csv":
+        columns = pa.schema([(each.name, pa.string() if each.name in words else each.type) for each in columns])
     return Source(tuple(found), kind, _decoded_bytes(system, found, kind), columns)
 
 
 def batches(source: Source, columns: Sequence[str] | None = None, *, rows: int = 131_072) -> Iterator[pa.RecordBatch]:
-    """Yield the rows in order, at most ``rows`` a batch; call again to read again.
-
-    A csv column whose later values do not fit its type comes as text from there on.
-    """
+    """Yield the rows in order, at most ``rows`` a batch; call again to read again."""
     names = source.columns.names if columns is None else list(columns)
     if source.format == "table" or source.table is not None:
         yield from source.table.select(names).to_batches(max_chunksize=rows)  # type: ignore[union-attr]

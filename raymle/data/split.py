@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
-from raymle.data.casts import canonical
+from raymle.data.casts import PATTERNS, canonical, plain
 from raymle.errors import DataError
 from raymle.records import Column, Record
 
@@ -26,6 +26,8 @@ NULL = np.uint64(0x9E3779B97F4A7C15)
 WHOLE = 2**53
 LARGE = re.compile(r"-?[1-9]\d{15,19}")
 WORDS = Column(name="", type="category", role="feature")
+MOMENTS = Column(name="", type="timestamp", role="feature")
+CLOCKS = Column(name="", type="number", role="feature")
 TEXT_KEY = "raymle row hash."  # pandas asks for 16 bytes
 
 
@@ -49,25 +51,31 @@ def mix(values: Hashes) -> Hashes:
     return values
 
 
-def row_hashes(batch: pa.RecordBatch, deciding: Sequence[str], *, target: str) -> tuple[Hashes, Hashes]:
+def row_hashes(batch: pa.RecordBatch, keys: Sequence[str], *, target: str) -> tuple[Hashes, Hashes]:
     """Return each row's identity and content.
 
-    The identity hashes the deciding columns under their names; it says which side a row is on. The content
-    hashes all columns but the target without names or order, so that a renamed, copied or rearranged file has
-    the same rows; the ledger remembers it. In the content a number counts the same whether it was stored as 7,
-    7.0 or "7.0"; in the identity the words "7" and "07" are two.
+    The identity hashes the keys, or where there are none all columns but the target, under their names; it says
+    which side a row is on. The content hashes all columns but the target without names or order, so that a renamed,
+    copied or rearranged file has the same rows; the ledger remembers it. A value counts the same however a format
+    stores it, a number as 7, 7.0 or "7.0", a moment as a timestamp or as text; only as keys "7" and "07" are two.
     """
     identity = np.zeros(batch.num_rows, np.uint64)
+    for name in keys:
+        identity += _exact_and_loose(batch.column(name))[0] * _salt(name)
     content = np.zeros(batch.num_rows, np.uint64)
     for name in batch.schema.names:
         if name == target:
             continue
-        values = batch.column(name)
-        exact, loose = _exact_and_loose(values)
-        if name in deciding:
-            identity += exact * _salt(name)
+        loose = _exact_and_loose(batch.column(name))[1]
         content += loose
+        if not keys:
+            identity += loose * _salt(name)
     return mix(identity), mix(content)
+
+
+def content(batch: pa.RecordBatch) -> Hashes:
+    """Return the content of rows whose batch holds no target."""
+    return row_hashes(batch, batch.schema.names[:1], target="")[1]
 
 
 def _salt(name: str) -> np.uint64:
@@ -90,8 +98,10 @@ def _exact_and_loose(values: pa.Array) -> tuple[Hashes, Hashes]:
         hashes = np.full(len(values), mix(np.array([NULL]))[0])
     elif pa.types.is_integer(kind) and not _fits(values):
         hashes = _large_hashes(values)
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+    elif pa.types.is_integer(kind) or pa.types.is_float64(kind):
         hashes = _number_hashes(values)
+    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        hashes = _number_hashes(values.cast(pa.string()).cast(pa.float64()))  # 0.1 is 0.1 in any width
     elif pa.types.is_boolean(kind):
         hashes = _number_hashes(values.cast(pa.int8()))
     elif pa.types.is_temporal(kind):
@@ -146,29 +156,70 @@ def _large_hashes(values: pa.Array) -> Hashes:
 
 
 def _text_hashes(distinct: pa.Array) -> tuple[Hashes, Hashes]:
-    """Hash words, those that are a number like that number: first if spelled as one would be, then if at all."""
-    words = _as_text(distinct).to_numpy(zero_copy_only=False)
+    """Hash words, those that are a number like that number: first if spelled as one would be, then if at all.
+
+    In the second hashes a word that reads as a moment, a time of day or a truth value is that too.
+    """
+    text = pc.replace_substring_regex(_as_text(distinct), r"^(-?(?:0|[1-9][0-9]*))\.0+$", r"\1")
+    words = text.to_numpy(zero_copy_only=False)
     absent = pd.isna(words)
     hashes = mix(pd.util.hash_array(np.where(absent, "", words).astype(object), hash_key=TEXT_KEY))
     hashes[absent] = mix(np.array([NULL]))
     numbers = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce").to_numpy(np.float64)
     finite = np.flatnonzero(np.isfinite(numbers))
-    if not len(finite):
-        return hashes, hashes
-    far = finite[np.abs(numbers[finite]) >= WHOLE]
-    large = far[np.array([LARGE.fullmatch(word) is not None for word in words[far]], bool)]
-    bits = np.array([int(word) % 2**64 for word in words[large]], np.uint64)
-    hashes[large] = mix(mix(bits))
-    small = finite[np.abs(numbers[finite]) < WHOLE]
-    loose, alike = hashes.copy(), words[small] == _spelled(numbers[small])
-    loose[small] = _number_hashes(pa.array(numbers[small]))
-    hashes[small[alike]] = loose[small[alike]]
+    loose = hashes.copy()
+    if len(finite):
+        far = finite[np.abs(numbers[finite]) >= WHOLE]
+        large = far[np.array([LARGE.fullmatch(word) is not None for word in words[far]], bool)]
+        bits = np.array([int(word) % 2**64 for word in words[large]], np.uint64)
+        loose[large] = hashes[large] = mix(mix(bits))
+        small = finite[np.abs(numbers[finite]) < WHOLE]
+        loose[small] = _number_hashes(pa.array(numbers[small]))
+        alike = small[words[small] == _spelled(numbers[small])]
+        hashes[alike] = loose[alike]
+    for pattern, read in READINGS:
+        places = np.flatnonzero(pc.fill_null(pc.match_substring_regex(text, pattern), fill_value=False))
+        if len(places):
+            values = _read(text.take(pa.array(places)), read)
+            known = np.asarray(values.is_valid())
+            loose[places[known]] = _number_hashes(values.drop_null())
     return hashes, loose
+
+
+def _truths(text: pa.Array) -> pa.Array:
+    return pc.equal(pc.utf8_lower(text), "true").cast(pa.float64())
+
+
+def _moments(text: pa.Array) -> pa.Array:
+    return canonical(text, MOMENTS).cast(pa.int64()).cast(pa.float64())
+
+
+def _clocks(text: pa.Array) -> pa.Array:
+    return pc.multiply(canonical(text, CLOCKS), 1e6)
+
+
+READINGS: tuple[tuple[str, Callable[[pa.Array], pa.Array]], ...] = (
+    (r"^(?i:true|false)$", _truths),
+    (PATTERNS["timestamp"], _moments),
+    (PATTERNS["clock"], _clocks),
+)
+"""What a word may also be: how it looks, and the number that a column of that type holds for it."""
+
+
+def _read(text: pa.Array, read: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Read words as numbers; one that only looks so, such as 2026-13-01, is null and spoils no other."""
+    try:
+        return read(text)
+    except DataError:
+        if len(text) == 1:
+            return pa.nulls(1, pa.float64())
+        middle = len(text) // 2
+        return pa.concat_arrays([_read(text[:middle], read), _read(text[middle:], read)])
 
 
 def _spelled(numbers: NDArray[np.float64]) -> NDArray[Any]:
     """Return numbers as they would be written: whole ones without a point."""
-    return np.asarray(canonical(pa.array(numbers), WORDS).to_numpy(zero_copy_only=False))
+    return np.asarray(plain(canonical(pa.array(numbers), WORDS)).to_numpy(zero_copy_only=False))
 
 
 def _take(distinct: Hashes, indices: pa.Array) -> Hashes:

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raymle.config import EvaluateConfig, PromoteConfig
+from raymle.config import CONDITION, EvaluateConfig, PromoteConfig
 from raymle.data import shards
 from raymle.data.own import function
-from raymle.data.prepare import apply_all
-from raymle.data.schema import conform
 from raymle.errors import SpecError
 from raymle.evaluate import report
 from raymle.evaluate.judged import Evaluated, Judged
@@ -31,7 +29,9 @@ def check(config: EvaluateConfig, promote: PromoteConfig, schema: Schema, *, fol
     metrics.decisive(config.metric, schema.task, classes)
     known = [*metrics.names(schema.task, classes), *user_metrics(config, folder)]
     for condition in promote.require:
-        name = condition.split()[0]
+        match = CONDITION.match(condition)
+        assert match, condition
+        name = match[1]
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
@@ -84,26 +84,29 @@ def on_table(
 ) -> Evaluated:
     """Measure a bundle on labelled rows of the user's own; with ``out``, write plots and report there."""
     loaded = load(bundle)
-    needed = tuple(column for column in loaded.schema.columns if column.role in {"feature", "target"})
-    schema = loaded.schema.model_copy(update={"columns": needed})
-    code = str(bundle / "code")
-    raw = [apply_all(rows, references=loaded.contents.transforms, folder=code) for rows in table.to_batches()]
-    table = pa.Table.from_batches(raw) if raw else table
-    judged = judge(loaded, conform(table, schema), config=config, folder=folder)
+    judged = judge(loaded, loaded.labelled(table), user_metrics(config, folder))
     if out is None:
         return judged.measure()
     return _reported(judged, report.Facts(title=bundle.name, side="data", model=loaded.contents.model), config, out)
 
 
-def judge(bundle: Bundle, table: pa.Table, *, config: EvaluateConfig, folder: str) -> Judged:
-    """Predict a conformed table and put the truth beside it."""
+def judge(bundle: Bundle, table: pa.Table, extra: Mapping[str, metrics.UserMetric]) -> Judged:
+    """Predict a labelled table and put the truth beside it."""
     y = bundle.transform.target(table)
-    return Judged(bundle.schema, y, bundle.predict(table), user_metrics(config, folder))
+    return Judged(bundle.schema, y, bundle.predict(table), extra)
 
 
 def user_metrics(config: EvaluateConfig, folder: str) -> dict[str, metrics.UserMetric]:
-    """Import the user's metrics under their functions' names."""
-    return {reference.split(":")[1]: function(reference, folder) for reference in config.metrics}
+    """Import the user's metrics under their functions' names.
+
+    Raises:
+        SpecError: one has the name of a metric that is there already, and a gate would read it instead.
+    """
+    found = {reference.split(":")[1]: function(reference, folder) for reference in config.metrics}
+    taken = next((name for name in found if metrics.is_built_in(name)), None)
+    if taken:
+        raise SpecError(f"evaluate.metrics: {taken} is a metric already", hint="give your function another name")
+    return found
 
 
 def _reported(judged: Judged, facts: report.Facts, config: EvaluateConfig, out: Path) -> Evaluated:

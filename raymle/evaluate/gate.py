@@ -99,25 +99,14 @@ def may_have_trained(run: tuple[Spec, Schema], other: tuple[Spec, Schema]) -> st
         there, here = getattr(theirs.split, name), getattr(mine.split, name)
         if there != here:
             return f"split.{name} is {_plain(there)} there and {_plain(here)} here"
-    if _deciding(mine, my_schema) != _deciding(theirs, their_schema):
-        names = [", ".join(sorted(_deciding(*each))) for each in (other, run)]
-        return f"columns {names[0]} decided the split there and {names[1]} here, or their types differ"
+    if my_schema.deciding != their_schema.deciding:
+        there, here = (", ".join(each.deciding) for each in (their_schema, my_schema))
+        return f"columns {there} decided the split there and {here} here"
     return ""
 
 
 def _question(schema: Schema) -> str:
     return f"{schema.target} ({len(schema.classes)} classes)" if schema.classes else schema.target
-
-
-def _deciding(spec: Spec, schema: Schema) -> dict[str, str]:
-    """Columns whose values decide a row's side, with their types."""
-    if spec.split.method == "group":
-        wanted = {*schema.named("group")}
-    else:
-        wanted = {*schema.named("key")} or {
-            column.name for column in schema.columns if column.role not in {"target", "drop"}
-        }
-    return {column.name: column.type for column in schema.columns if column.name in wanted}
 
 
 def _plain(value: object) -> str:

@@ -1,9 +1,10 @@
 """Which sealed rows were ever scored, by whom, with what result: a chain that nobody can edit unseen.
 
-    ledger/000001.json        one opening; each entry holds the digest of the one before
-    ledger/rows/<sha256>.npy  identity and content hashes of the rows that it spent, uint64 [2, n]
+    ledger/000001.json               one opening; each entry holds the digest of the one before
+    ledger/rows/000001-<sha256>.npy  identity and content hashes of the rows that it spends, uint64 [2, n]
 
-An entry is one object that can be created once: of two scorers one takes the number, the other looks again.
+An entry is one object that can be created once: of two scorers one takes the number, the other looks again. The rows
+are written first. Rows without their entry are spent too: somebody opened them and died, or the entry was removed.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from raymle.store import Store
 
 Hashes = NDArray[np.uint64]
 NAME = re.compile(r"^(\d{6})\.json$")
+ROWS = re.compile(r"^(\d{6})-([0-9a-f]{64})\.npy$")
 FIRST = "0" * 64
 
 
@@ -38,6 +40,8 @@ class Entry(Record):
     spent: str
     """sha256 of the file of rows that this opening spent; empty when they had been spent before."""
     runs: tuple[ScoredRun, ...]
+    columns: tuple[str, ...] = ()
+    """Columns that the content of the spent rows was hashed over."""
     digest: str = ""
 
     def of(self, run_id: str) -> ScoredRun | None:
@@ -83,12 +87,19 @@ def verify(store: Store) -> int:
 
 
 def spent(store: Store, chain: Sequence[Entry]) -> Spent:
-    """Gather the hashes of all rows that the openings of a chain spent."""
-    rows = [_rows(store, entry) for entry in chain if entry.spent]
+    """Gather the hashes of all rows that the openings of a chain spent, and of those that have no entry."""
+    names = [f"{entry.number:06d}-{entry.spent}.npy" for entry in chain if entry.spent]
+    rows = [_rows(store, name) for name in (*names, *unfinished(store, chain))]
     if not rows:
         return Spent(np.empty(0, np.uint64), np.empty(0, np.uint64))
     identity, content = np.concatenate(rows, axis=1)
     return Spent(np.unique(identity), np.unique(content))
+
+
+def unfinished(store: Store, chain: Sequence[Entry]) -> list[str]:
+    """Name the rows that were written for an entry after the chain's last: it is coming, or never came, or went."""
+    found = [(int(match[1]), name) for name in store.names("ledger/rows") if (match := ROWS.match(name))]
+    return [name for number, name in found if number > len(chain)]
 
 
 def was_tested(store: Store, run_id: str) -> bool:
@@ -104,6 +115,7 @@ def append(
     label: Label,
     rows: int,
     spends: tuple[Hashes, Hashes],
+    columns: tuple[str, ...],
     runs: tuple[ScoredRun, ...],
 ) -> Entry | None:
     """Add an opening after the chain; None when somebody else took its number, and nothing counts.
@@ -115,16 +127,19 @@ def append(
         label: What the score may be called.
         rows: Rows that the metrics rest on.
         spends: Identity and content hashes of rows that were fresh until now.
+        columns: What the content was hashed over.
         runs: Every candidate's score.
     """
+    number = len(chain) + 1
     entry = Entry(
-        number=len(chain) + 1,
+        number=number,
         previous=chain[-1].digest if chain else FIRST,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         splits_id=splits_id,
         label=label,
         rows=rows,
-        spent=_keep(store, spends),
+        spent=_keep(store, number, spends),
+        columns=columns,
         runs=runs,
     )
     entry = entry.model_copy(update={"digest": _digest(entry)})
@@ -132,21 +147,22 @@ def append(
     return entry if store.write_new(_name(entry.number), data) else None
 
 
-def _keep(store: Store, spends: tuple[Hashes, Hashes]) -> str:
-    """Write the hashes under their own digest, so that writing twice is harmless."""
+def _keep(store: Store, number: int, spends: tuple[Hashes, Hashes]) -> str:
+    """Write the hashes under the entry's number and their own digest, so that writing twice is harmless."""
     if not len(spends[0]):
         return ""
     file = io.BytesIO()
     np.save(file, np.stack(spends).astype("<u8"), allow_pickle=False)
     digest = hashlib.sha256(file.getvalue()).hexdigest()
-    store.write_new(f"ledger/rows/{digest}.npy", file.getvalue())
+    store.write_new(f"ledger/rows/{number:06d}-{digest}.npy", file.getvalue())
     return digest
 
 
-def _rows(store: Store, entry: Entry) -> Hashes:
-    data = store.read(f"ledger/rows/{entry.spent}.npy")
-    if hashlib.sha256(data).hexdigest() != entry.spent:
-        raise _damaged(f"the rows that entry {entry.number} spent were changed")
+def _rows(store: Store, name: str) -> Hashes:
+    data = store.read(f"ledger/rows/{name}")
+    number, digest = int(name[:6]), name.removesuffix(".npy")[7:]
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise _damaged(f"the rows that entry {number} spent were changed")
     rows: Hashes = np.load(io.BytesIO(data), allow_pickle=False)
     return rows
 

@@ -1,9 +1,10 @@
 """The only reader of sealed rows: one opening scores a set of candidates and spends the rows for good."""
 
 import hashlib
+import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -12,9 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raymle.config import EvaluateConfig
+from raymle.data.casts import decoded
+from raymle.data.split import content
 from raymle.errors import ArtifactError, ConflictError, DataError, UsageError
 from raymle.evaluate import gate, ledger
-from raymle.evaluate.evaluator import judge
+from raymle.evaluate.evaluator import judge, user_metrics
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.model import Bundle, load
 from raymle.model.bundle import named
@@ -22,8 +25,9 @@ from raymle.records import Label, Scored, ScoredRun, Seal, Splits, Trained
 from raymle.store import Store
 from raymle.tracking import shelf
 
-IDENTITY, CONTENT = "__identity", "__content"
 ATTEMPTS = 20
+PATIENT_ATTEMPTS, WAIT_S = 10, 0.2
+"""How long rows without their entry may be somebody's who still writes; then they are spent."""
 
 
 @final
@@ -33,6 +37,31 @@ class Candidate:
 
     run: Trained
     bundle: Bundle
+
+
+@final
+@dataclass(frozen=True)
+class Sealed:
+    """The sealed rows as they are in the source, in parts of one type each, and their hashes."""
+
+    parts: tuple[pa.Table, ...]
+    identity: ledger.Hashes
+    content: ledger.Hashes
+    target: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The source's columns without the target, sorted."""
+        return tuple(sorted({*self.parts[0].column_names} - {self.target})) if self.parts else ()
+
+    def spent(self, chain: Sequence[ledger.Entry], store: Store) -> NDArray[np.bool_]:
+        """Tell which rows were scored before, also when they had fewer columns then."""
+        found = ledger.spent(store, chain)
+        covered = found.covers(self.identity, self.content)
+        for columns in {each.columns for each in chain if each.spent and set(each.columns) < set(self.columns)}:
+            batches = [batch for part in self.parts for batch in part.select(list(columns)).to_batches()]
+            covered |= np.isin(np.concatenate([content(batch) for batch in batches]), found.content)
+        return covered
 
 
 def score(
@@ -47,7 +76,7 @@ def score(
     """Open the first run's sealed rows once for all the runs; the ledger has it before the caller does.
 
     The score is labelled test when it rests on rows that were never scored, else validation. A refusal opens
-    nothing and writes nothing.
+    nothing and writes nothing. The user's own metrics see the answers only after the rows are spent.
 
     Args:
         store: Where the sealed rows and the ledger are.
@@ -63,41 +92,45 @@ def score(
         ConflictError: other scorers were first too many times.
     """
     _check_output(output)
+    extra = user_metrics(config, folder)
     candidates = _candidates(store, runs, bundles)
-    splits_id, schema = candidates[0].run.splits_id, candidates[0].bundle.schema
-    rows = _open(store, splits_id)
-    if not rows.num_rows:
+    first = candidates[0].run
+    sealed = _open(store, first.splits_id, question=f"{first.name}\0{candidates[0].bundle.schema.target}")
+    if not len(sealed.identity):
         raise DataError(
-            f"run {candidates[0].run.run_id} has no sealed rows",
-            hint="give split.fractions.test a share and train again",
+            f"run {first.run_id} has no sealed rows", hint="give split.fractions.test a share and train again"
         )
-    table = rows.drop_columns([IDENTITY, CONTENT])
-    judged = [judge(each.bundle, table, config=config, folder=folder) for each in candidates]
-    hashes = _hashes(rows, f"{candidates[0].run.name}\0{schema.target}")
-    _check_names(output, table, candidates)
-    entry, part = _spend(store, splits_id, hashes, [
-        (each.run.run_id, found) for each, found in zip(candidates, judged, strict=True)
-    ])  # fmt: skip
+    tables = [_labelled(each.bundle, sealed) for each in candidates]
+    _check_names(output, tables[0], candidates)
+    judged = [judge(each.bundle, table, {}) for each, table in zip(candidates, tables, strict=True)]
+    opening, part = _spend(store, first.splits_id, sealed, candidates, judged)
     if output:
-        _write(output, _with_predictions(table, candidates, judged).filter(pa.array(part)))
-    seal = Seal(rows=rows.num_rows, fresh=0, spent=rows.num_rows)
-    return Scored(runs=entry.runs, seal=seal, entry=entry.number, rows=entry.rows)
+        _write(output, _with_predictions(tables[0], candidates, judged).filter(pa.array(part)))
+    if extra:
+        judged = [replace(each, extra=extra) for each in judged]
+        opening = _add_users_metrics(store, opening, candidates, judged, part)
+    seal = Seal(rows=len(sealed.identity), fresh=0, spent=len(sealed.identity))
+    return Scored(runs=opening.runs, seal=seal, entry=opening.number, rows=opening.rows)
+
+
+def _labelled(bundle: Bundle, sealed: Sealed) -> pa.Table:
+    return pa.concat_tables([decoded(bundle.labelled(part)) for part in sealed.parts])
 
 
 def _spend(
-    store: Store,
-    splits_id: str,
-    hashes: tuple[ledger.Hashes, ledger.Hashes],
-    judged: Sequence[tuple[str, Judged]],
+    store: Store, splits_id: str, sealed: Sealed, candidates: Sequence[Candidate], judged: Sequence[Judged]
 ) -> tuple[ledger.Entry, NDArray[np.bool_]]:
     """Measure on what is fresh and record it; if somebody was first, look again at what is fresh.
 
     Returns:
         The entry, and which rows it rests on.
     """
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         chain = ledger.entries(store)
-        fresh = ~ledger.spent(store, chain).covers(*hashes)
+        if attempt < PATIENT_ATTEMPTS and ledger.unfinished(store, chain):
+            time.sleep(WAIT_S)  # another scorer writes its entry just now
+            continue
+        fresh = ~sealed.spent(chain, store)
         label: Label = "test" if fresh.any() else "validation"
         part = fresh if fresh.any() else ~fresh
         entry = ledger.append(
@@ -106,20 +139,57 @@ def _spend(
             splits_id=splits_id,
             label=label,
             rows=int(part.sum()),
-            spends=(hashes[0][fresh], hashes[1][fresh]),
-            runs=tuple(_scored(run_id, found.measure(part), label) for run_id, found in judged),
+            spends=(sealed.identity[fresh], sealed.content[fresh]),
+            columns=sealed.columns,
+            runs=_measured(candidates, judged, part, label),
         )
         if entry:
             return entry, part
     raise ConflictError(f"{ATTEMPTS} other scorers were first; nothing was scored", hint="try again")
 
 
+def _add_users_metrics(
+    store: Store,
+    opening: ledger.Entry,
+    candidates: Sequence[Candidate],
+    judged: Sequence[Judged],
+    part: NDArray[np.bool_],
+) -> ledger.Entry:
+    """Record the same opening again with the user's own metrics in it.
+
+    Raises:
+        WorkError: one of them fails; what raymle measured stands, and the rows are spent.
+    """
+    runs = _measured(candidates, judged, part, opening.label)
+    for _ in range(ATTEMPTS):
+        entry = ledger.append(
+            store,
+            ledger.entries(store),
+            splits_id=opening.splits_id,
+            label=opening.label,
+            rows=opening.rows,
+            spends=(np.empty(0, np.uint64), np.empty(0, np.uint64)),
+            columns=opening.columns,
+            runs=runs,
+        )
+        if entry:
+            return entry
+    raise ConflictError(f"{ATTEMPTS} other scorers were first", hint="the score without your own metrics is recorded")
+
+
+def _measured(
+    candidates: Sequence[Candidate], judged: Sequence[Judged], part: NDArray[np.bool_], label: Label
+) -> tuple[ScoredRun, ...]:
+    return tuple(
+        _scored(each.run.run_id, found.measure(part), label) for each, found in zip(candidates, judged, strict=True)
+    )
+
+
 def receipt(store: Store, splits: Splits, *, name: str) -> Seal:
-    """Say how many rows are sealed for an experiment and how many were never scored; no value is looked at."""
-    question = f"{name}\0{splits.data_schema.target}"
-    identity, content = _hashes(_open(store, splits.id, hashes_only=True), question)
-    spent = int(ledger.spent(store, ledger.entries(store)).covers(identity, content).sum())
-    return Seal(rows=len(identity), fresh=len(identity) - spent, spent=spent)
+    """Say how many rows are sealed for an experiment and how many were never scored."""
+    sealed = _open(store, splits.id, question=f"{name}\0{splits.data_schema.target}")
+    spent = int(sealed.spent(ledger.entries(store), store).sum())
+    return Seal(rows=len(sealed.identity), fresh=len(sealed.identity) - spent, spent=spent)
 
 
 def _candidates(store: Store, runs: Sequence[Trained], bundles: Sequence[Path]) -> list[Candidate]:
@@ -150,32 +220,23 @@ def _check_comparable(store: Store, first: Candidate, other: Candidate) -> None:
         )
 
 
-def _open(store: Store, splits_id: str, *, hashes_only: bool = False) -> pa.Table:
+def _open(store: Store, splits_id: str, *, question: str) -> Sealed:
+    """Map the sealed rows: what is not looked at is not read.
+
+    A key names a row only within an experiment and its target: other data may well count from 1 too, so the question
+    is mixed into the identity. The same content is the same row whoever asks.
+    """
     try:
-        path = store.fetch(f"sealed/{splits_id}") / "rows.arrow"
-    except ArtifactError as error:
+        folder = store.fetch(f"sealed/{splits_id}")
+        identity, content = np.load(folder / "hashes.npy", allow_pickle=False)
+        parts = [pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in sorted(folder.glob("rows-*.arrow"))]
+    except (ArtifactError, OSError, ValueError, pa.ArrowException) as error:
         raise ArtifactError(
             f"the sealed rows of splits {splits_id} are missing or damaged: {error}",
             hint="train again on the same data to seal them again; what was spent stays spent",
         ) from None
-    if not path.exists():
-        return pa.table({name: pa.array([], pa.uint64()) for name in (IDENTITY, CONTENT)})
-    with pa.memory_map(str(path)) as file:
-        wanted = None
-        if hashes_only:
-            names = pa.ipc.open_file(file).schema.names
-            wanted = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in (IDENTITY, CONTENT)])
-        return pa.ipc.open_file(file, options=wanted).read_all()
-
-
-def _hashes(rows: pa.Table, question: str) -> tuple[ledger.Hashes, ledger.Hashes]:
-    """Return each row's two hashes.
-
-    A key names a row only within an experiment and its target: other data may well count from 1 too. The same
-    content is the same row whoever asks.
-    """
     salt = np.frombuffer(hashlib.sha256(question.encode()).digest()[:8], "<u8")[0]
-    return rows[IDENTITY].to_numpy() ^ salt, rows[CONTENT].to_numpy()
+    return Sealed(tuple(parts), identity ^ salt, content, question.rpartition("\0")[2])
 
 
 def _scored(run_id: str, found: Evaluated, label: Label) -> ScoredRun:

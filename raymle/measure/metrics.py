@@ -53,6 +53,11 @@ def names(task: Task, classes: int = 2) -> tuple[str, ...]:
     return tuple(_scorers(task, classes, 1))
 
 
+def is_built_in(name: str) -> bool:
+    """Whether a name is that of one of these metrics, whatever the task."""
+    return name in {*names("classification", 2), *names("classification", 3), *names("regression", 0)}
+
+
 def higher_is_better(metric: str) -> bool:
     """Whether more is better; a user's own metric counts as a gain."""
     return metric not in LOWER_IS_BETTER

@@ -19,7 +19,7 @@ from raymle.config.model import ModelConfig
 from raymle.data import own
 from raymle.data.schema import conform
 from raymle.data.transform import Transform
-from raymle.errors import ArtifactError
+from raymle.errors import ArtifactError, DataError
 from raymle.records import Inputs, Metrics, Record, Schema
 from raymle.store import MANIFEST, commit, digest, draft_folder, verify
 
@@ -68,12 +68,37 @@ class Bundle:
 
     def conformed(self, raw: pa.RecordBatch) -> pa.RecordBatch:
         """Run the user's own transforms over raw rows, and hold the result against the schema."""
-        if self.contents.transforms:
-            from raymle.data.prepare import apply_all
-
-            raw = apply_all(raw, references=self.contents.transforms, folder=str(self.path / "code"))
-        batch: pa.RecordBatch = conform(raw, self.schema, target=False)
+        batch: pa.RecordBatch = conform(self._transformed(raw), self.schema, target=False)
         return batch
+
+    def labelled(self, raw: pa.Table) -> pa.Table:
+        """Bring raw rows to features and target, by the user's own transforms and the schema.
+
+        Raises:
+            DataError: there are no rows, or a row has no target.
+        """
+        needed = tuple(column for column in self.schema.columns if column.role in {"feature", "target"})
+        schema = self.schema.model_copy(update={"columns": needed})
+        parts = [conform(self._transformed(batch), schema) for batch in raw.to_batches() if batch.num_rows]
+        if not parts:
+            raise DataError("the data has no rows")
+        table = pa.Table.from_batches(parts)
+        unlabelled = table[schema.target].null_count
+        if self.schema.task == "regression":
+            unlabelled = int((~np.isfinite(table[schema.target].to_numpy())).sum())
+        if unlabelled:
+            raise DataError(
+                f"target {schema.target!r} is missing or infinite in {unlabelled:,} of {table.num_rows:,} rows",
+                hint="leave those rows out",
+            )
+        return table
+
+    def _transformed(self, raw: pa.RecordBatch) -> pa.RecordBatch:
+        if not self.contents.transforms:
+            return raw
+        from raymle.data.prepare import apply_all
+
+        return apply_all(raw, references=self.contents.transforms, folder=str(self.path / "code"))
 
     def predict(self, table: pa.Table | pa.RecordBatch) -> Predictions:
         """Return probabilities ``[n, classes]`` in ``schema.classes`` order, or numbers ``[n]`` in raw units.

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from helpers import sealed
 
 import raymle
 from raymle import runtime
@@ -56,11 +57,6 @@ def made(folder: Path, source: Any, split: dict[str, Any], *, on_ray: bool) -> t
     )
 
 
-def sealed(store: Store, splits: Splits) -> pa.Table:
-    with pa.ipc.open_file(store.root / splits.sealed / "rows.arrow") as file:
-        return file.read_all().sort_by("__identity")
-
-
 def compare(inline: tuple[Store, Splits], other: tuple[Store, Splits]) -> None:
     mine, theirs = inline[1], other[1]
     assert theirs.model_dump(exclude={"path", "distribution"}) == mine.model_dump(exclude={"path", "distribution"})
@@ -77,7 +73,8 @@ def compare(inline: tuple[Store, Splits], other: tuple[Store, Splits]) -> None:
         np.testing.assert_array_equal(b.codes[b.order], a.codes[a.order])
         np.testing.assert_array_equal(b.target[b.order], a.target[a.order])
         np.testing.assert_allclose(b.numbers[b.order], a.numbers[a.order], rtol=1e-6, atol=1e-6)
-    assert sealed(*other).equals(sealed(*inline))
+    mine, theirs = (sealed(*each).sort_by("__identity") for each in (inline, other))
+    assert theirs.equals(mine)
 
 
 @pytest.mark.parametrize("split", METHODS, ids=lambda split: split["method"])

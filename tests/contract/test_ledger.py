@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from raymle.config import EvaluateConfig
+from raymle.data.seal import Writer
 from raymle.errors import ArtifactError
 from raymle.evaluate import ledger, unseal
 from raymle.records import Column, Schema, ScoredRun, Splits, Trained
@@ -37,19 +38,18 @@ def add(store, *rows):
     run = ScoredRun(run_id="a", metrics={"roc_auc": 0.75}, label="test")
     return ledger.append(
         store, ledger.entries(store),
-        splits_id="s", label="test", rows=len(rows), spends=(hashes, hashes), runs=(run,),
+        splits_id="s", label="test", rows=len(rows), spends=(hashes, hashes), columns=("x",), runs=(run,),
     )  # fmt: skip
 
 
 def seal(store, ids):
     """Seal rows that are known by their id."""
     hashes = np.asarray(ids, np.uint64)
-    table = pa.table(
-        {"x": hashes.astype(float), "y": hashes % 2 == 0, "__identity": hashes, "__content": hashes + 10**6}
-    )
     draft = draft_folder(store.root)
-    with pa.ipc.new_file(str(draft / "rows.arrow"), table.schema) as writer:
-        writer.write_table(table)
+    writer = Writer(draft)
+    rows = pa.record_batch({"x": hashes.astype(float), "y": hashes % 2 == 0})
+    writer.add(rows, hashes, hashes + np.uint64(10**6))
+    writer.close()
     commit(draft, store.root / "sealed/s")
     store.publish("sealed/s")
 
@@ -59,6 +59,7 @@ def fake_bundle(path):
     return SimpleNamespace(
         schema=SCHEMA,
         transform=SimpleNamespace(target=truth),
+        labelled=lambda raw: raw,
         predict=lambda table: np.stack([1 - truth(table) * 0.5, truth(table) * 0.5], axis=1),
     )
 
@@ -93,7 +94,9 @@ def test_who_comes_second_with_a_number_gets_nothing(where):
     stale = ledger.entries(store)
     assert add(store, 1)
     hashes = np.array([5], np.uint64)
-    assert not ledger.append(store, stale, splits_id="s", label="test", rows=1, spends=(hashes, hashes), runs=())
+    assert not ledger.append(
+        store, stale, splits_id="s", label="test", rows=1, spends=(hashes, hashes), columns=("x",), runs=()
+    )
     assert len(ledger.entries(store)) == 1
 
 

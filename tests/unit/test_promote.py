@@ -66,7 +66,9 @@ def score(store, label="test", rows=500, **aucs):
     runs = tuple(ScoredRun(run_id=each, metrics={"roc_auc": auc}, label=label) for each, auc in aucs.items())
     chain = ledger.entries(store)
     nothing = ledger.spent(store, [])
-    assert ledger.append(store, chain, splits_id="s1", label=label, rows=rows, spends=nothing, runs=runs)
+    assert ledger.append(
+        store, chain, splits_id="s1", label=label, rows=rows, columns=("x",), spends=nothing, runs=runs
+    )
 
 
 def promote(store, trained, **config):

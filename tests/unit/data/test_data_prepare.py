@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import sealed
 
 from raymle.config import DataConfig, SplitConfig
 from raymle.data import blocks, prepare
@@ -36,10 +37,6 @@ def store(tmp_path):
 def made(store, source, split=None, folder=".", positive=None, **data):
     data = DataConfig(**({"source": "given", "target": "late", "key": "id"} | data))
     return prepare(data, SplitConfig(**(split or {})), store, folder=folder, source=source, positive=positive)
-
-
-def sealed(store, splits):
-    return pa.ipc.open_file(store.root / "sealed" / splits.id / "rows.arrow").read_all()
 
 
 def test_every_row_is_on_exactly_one_side(store):
@@ -115,7 +112,6 @@ def test_a_row_keeps_its_side_when_a_feature_is_made_or_a_column_is_left_out(sto
     before = sealed(store, made(store, source, **config))
     made_more = sealed(store, made(store, source, **config, transforms=["features_of_test:twice"]))
     dropped = sealed(store, made(store, source, **config, drop="colour"))
-    assert "twice" in made_more.column_names
     for rows in (made_more, dropped):
         assert rows["__identity"] == before["__identity"]
         assert rows["__content"] == before["__content"]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from helpers import sealed
 
 from raymle.config import DataConfig, SplitConfig
 from raymle.data import prepare, shards
@@ -43,11 +44,6 @@ def store(tmp_path: Path) -> Store:
 def made(store: Store, source: Any, seed: int = 0, **split: Any) -> Splits:
     data = DataConfig(source="given", target="late")
     return prepare(data, SplitConfig.model_validate({"seed": seed, **split}), store, folder=".", source=source)
-
-
-def sealed(store: Store, splits: Splits) -> pa.Table:
-    with pa.ipc.open_file(store.root / splits.sealed / "rows.arrow") as file:
-        return file.read_all()
 
 
 def test_csv_instead_of_parquet_and_several_files_seal_the_same_rows(store: Store, tmp_path: Path) -> None:

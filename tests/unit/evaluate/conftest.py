@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from raymle.data.schema import conform
+from raymle.data.seal import Writer
 from raymle.evaluate import unseal
 from raymle.records import Column, Schema, Splits, Trained
 from raymle.store import commit, draft_folder, open_store
@@ -57,6 +59,9 @@ class FakeBundle:
             target=lambda table: (table["late"].to_numpy(zero_copy_only=False) == "yes").astype(np.int64)
         )
 
+    def labelled(self, raw):
+        return conform(raw, self.schema)
+
     def predict(self, table):
         truth = self.transform.target(table)
         noise = np.random.default_rng(0).random(len(truth))
@@ -77,10 +82,11 @@ class Bench:
 
     def seal(self, name, table):
         draft = draft_folder(self.store.root)
-        with pa.OSFile(str(draft / "rows.arrow"), "wb") as file:
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
-            with pa.ipc.new_file(file, table.schema, options=options) as writer:
-                writer.write_table(table, max_chunksize=64)
+        writer = Writer(draft)
+        for batch in table.to_batches(max_chunksize=64):
+            hashes = [batch.column(hashed).to_numpy() for hashed in ("__identity", "__content")]
+            writer.add(batch.drop_columns(["__identity", "__content"]), *hashes)
+        writer.close()
         commit(draft, self.store.root / "sealed" / name)
         return Splits(
             id=name, path="", sealed="", data_fingerprint="", data_schema=SCHEMA,

@@ -18,6 +18,7 @@ def model(bench, monkeypatch):
         schema=fake.schema,
         transform=fake.transform,
         predict=fake.predict,
+        labelled=fake.labelled,
         predict_arrays=lambda numbers, codes: np.stack([1 - numbers[:, 0], numbers[:, 0]], axis=1),
         contents=SimpleNamespace(model=ModelConfig(), transforms=()),
     )

@@ -15,7 +15,7 @@ def add(store, *rows, run="run-1", label="test"):
     scored = ScoredRun(run_id=run, metrics={"roc_auc": 0.75}, intervals={"roc_auc": (0.7, 0.8)}, label=label)
     return ledger.append(
         store, ledger.entries(store),
-        splits_id="s", label=label, rows=len(rows), spends=(hashes, hashes + np.uint64(1000)), runs=(scored,),
+        splits_id="s", label=label, rows=len(rows), spends=(hashes, hashes + np.uint64(1000)), columns=("x",), runs=(scored,),
     )  # fmt: skip
 
 
@@ -68,7 +68,9 @@ def test_who_comes_second_with_a_number_gets_nothing(store):
     stale = ledger.entries(store)
     add(store, 1)
     hashes = np.array([5], np.uint64)
-    late = ledger.append(store, stale, splits_id="s", label="test", rows=1, spends=(hashes, hashes), runs=())
+    late = ledger.append(
+        store, stale, splits_id="s", label="test", rows=1, spends=(hashes, hashes), columns=("x",), runs=()
+    )
     assert late is None
     spent = ledger.spent(store, ledger.entries(store))
     assert not spent.covers(hashes, hashes).any()
@@ -121,7 +123,7 @@ def test_an_entry_that_cannot_be_read_is_found(three, text):
 
 
 def test_rows_that_were_changed_or_removed_are_found(three):
-    path = three.root / f"ledger/rows/{ledger.entries(three)[0].spent}.npy"
+    path = three.root / f"ledger/rows/000001-{ledger.entries(three)[0].spent}.npy"
     kept = path.read_bytes()
     path.write_bytes(kept[:-1] + b"\x07")
     with pytest.raises(ArtifactError, match="rows that entry 1 spent"):

@@ -134,7 +134,7 @@ def test_a_scorer_that_is_always_overtaken_gives_up(bench, monkeypatch):
         bench.score(bench.run("a"))
 
 
-def test_a_scorer_that_dies_before_its_entry_spends_nothing(bench, monkeypatch):
+def test_a_scorer_that_dies_before_its_entry_has_spent_what_it_opened(bench, monkeypatch):
     splits = bench.seal("s1", bench.rows(range(30)))
 
     def dies(name, data):
@@ -145,8 +145,19 @@ def test_a_scorer_that_dies_before_its_entry_spends_nothing(bench, monkeypatch):
     monkeypatch.setattr(bench.store, "write_new", dies)
     with pytest.raises(KeyboardInterrupt):
         bench.score(bench.run("a"))
-    monkeypatch.undo()
-    assert unseal.receipt(bench.store, splits, name="late").fresh == 30
+    monkeypatch.delattr(bench.store, "write_new")
+    assert unseal.receipt(bench.store, splits, name="late").fresh == 0
+    monkeypatch.setattr(unseal, "WAIT_S", 0)
+    assert bench.score(bench.run("a")).runs[0].label == "validation"
+
+
+def test_a_removed_entry_leaves_its_rows_spent(bench, monkeypatch):
+    splits = bench.seal("s1", bench.rows(range(30)))
+    bench.score(bench.run("a"))
+    (bench.store.root / "ledger/000001.json").unlink()
+    assert unseal.receipt(bench.store, splits, name="late").fresh == 0
+    monkeypatch.setattr(unseal, "WAIT_S", 0)
+    assert bench.score(bench.run("a")).runs[0].label == "validation"
 
 
 def refused(bench, *runs, **settings):
@@ -215,9 +226,20 @@ def test_a_damaged_ledger_is_refused(bench):
     assert isinstance(refused(bench, bench.run("a")), ArtifactError)
 
 
-def test_a_users_metric_that_fails_spends_nothing(bench, tmp_path):
+def test_a_users_metric_sees_the_answers_only_when_they_are_spent(bench, tmp_path):
     splits = bench.seal("s1", bench.rows(range(30)))
     (tmp_path / "broken_metric.py").write_text("def profit(y, p):\n    raise ValueError('no price')\n")
     with pytest.raises(RaymleError, match="the metric profit failed: ValueError: no price"):
         bench.score(bench.run("a"), config=EvaluateConfig(metrics=("broken_metric:profit",)), folder=str(tmp_path))
-    assert unseal.receipt(bench.store, splits, name="late").fresh == 30
+    assert unseal.receipt(bench.store, splits, name="late").fresh == 0
+    assert ledger.entries(bench.store)[0].of("a").metrics["roc_auc"] > 0.5
+
+
+def test_a_users_metric_stands_beside_the_others(bench, tmp_path):
+    bench.seal("s1", bench.rows(range(30)))
+    (tmp_path / "own_profit.py").write_text("def profit(y, p):\n    return len(y)\n")
+    scored = bench.score(bench.run("a"), config=EvaluateConfig(metrics=("own_profit:profit",)), folder=str(tmp_path))
+    assert scored.runs[0].label == "test"
+    assert scored.runs[0].metrics["profit"] == 30
+    assert "roc_auc" in scored.runs[0].metrics
+    assert [entry.rows for entry in ledger.entries(bench.store)] == [30, 30]
