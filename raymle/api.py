@@ -13,6 +13,7 @@ from raymle.config import EvaluateConfig, ServeConfig, Spec, TrackingConfig
 from raymle.data import shards
 from raymle.errors import ArtifactError, UsageError
 from raymle.evaluate import Evaluated
+from raymle.model import read_contents
 from raymle.predict import predict as predict_all
 from raymle.records import Endpoint, Metrics, Plan, Predicted, Scored, Splits, Trained, Version
 from raymle.serve import check, free_port, serving
@@ -157,7 +158,8 @@ def evaluate(model: str, source: Any = None, *, storage: str = "runs") -> Evalua
     if source is not None:
         found = locate(model, storage)
         config, folder = (found.spec.evaluate, found.spec.folder) if found.spec else (EvaluateConfig(), ".")
-        table = data.read(data.resolve(source, folder="."))
+        words = data.words_of(read_contents(found.bundle).data_schema)
+        table = data.read(data.resolve(source, folder=".", words=words))
         return judging.on_table(found.bundle, table, config=config, folder=folder)
     run = Run.open(model, storage=storage)
     splits = shards.find(run.store, run.record.splits_id)

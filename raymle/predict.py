@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raymle.data import words_of
+from raymle.data.casts import plain
 from raymle.data.source import Source, batches, resolve
 from raymle.errors import RaymleError, SetupError, UsageError
-from raymle.model.bundle import Bundle, load
+from raymle.model import Bundle, load, read_contents
 from raymle.records import Predicted
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def predict(
         on_ray: Spread the source's files over the Ray that is connected.
     """
     started = time.monotonic()
-    found = resolve(source, folder=folder)
+    found = resolve(source, folder=folder, words=words_of(read_contents(bundle).data_schema))
     target = _target(output, found)
     spread = on_ray and found.table is None
     rows = _write(_on_ray(bundle, found) if spread else _inline(load(bundle), found), target)
@@ -82,11 +84,19 @@ def _write_draft(tables: Iterable[pa.Table], draft: Path) -> int:
 
 def _inline(bundle: Bundle, source: Source) -> Iterator[pa.Table]:
     nothing = True
-    for batch in batches(source):
+    for batch in batches(source, _wanted(bundle, source)):
         nothing = False
         yield _predict_batch(bundle, batch, source)
     if nothing:
         yield _predict_batch(bundle, pa.RecordBatch.from_pylist([], schema=source.columns), source)
+
+
+def _wanted(bundle: Bundle, source: Source) -> list[str]:
+    """Name the columns that are read: what else there is need not be whole, unless somebody looks at it."""
+    present = source.columns.names
+    if bundle.contents.transforms or any(each.name not in present for each in bundle.schema.features):
+        return list(present)
+    return [each.name for each in bundle.schema.columns if each.role in {"feature", "key"} and each.name in present]
 
 
 def _predict_batch(bundle: Bundle, batch: pa.RecordBatch, source: Source) -> pa.Table:
@@ -106,7 +116,7 @@ def _key(name: str, batch: pa.RecordBatch, source: Source, known: pa.RecordBatch
     """Return a key in the type it is stored in, to be joined by; text formats have none, so theirs is text."""
     if source.format in {"parquet", "table"} and name in source.columns.names:
         return batch[name].cast(source.columns.field(name).type)
-    return known[name]
+    return plain(known[name])
 
 
 def _on_ray(bundle: Path, source: Source) -> Iterator[pa.Table]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from raymle.config import PromoteConfig, TrackingConfig
 from raymle.errors import ArtifactError
 from raymle.evaluate import gate, ledger
-from raymle.model import Contents
+from raymle.model import read_contents
 from raymle.records import Schema, Trained, Verdict, Version
 from raymle.store import Store
 from raymle.tracking import registry, shelf
@@ -99,4 +99,4 @@ def overlap(store: Store, trained: Trained, champion: str) -> str:
 
 
 def _schema(store: Store, trained: Trained) -> Schema:
-    return Contents.model_validate_json((bundle(store, trained) / "bundle.json").read_bytes()).data_schema
+    return read_contents(bundle(store, trained)).data_schema

@@ -1,19 +1,30 @@
-"""The user's own code: imported from the spec's folder or from a bundle, and copied into a bundle."""
+"""The user's own code: imported from the spec's folder or from a bundle, as it is now, and kept with the model.
 
+What belongs to a function is its module and all that the module imports from the same folder, found by reading the
+import statements; what is imported by a computed name is not found.
+"""
+
+import hashlib
 import importlib
-import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from modulefinder import ModuleFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from raymle.errors import SpecError
 
+Sources = Mapping[str, bytes]
+"""Files of the user's own code by their path in its folder."""
+INSTALLED = "site-packages"
+MARK = "__raymle_source__"
+"""Where an imported module of the user's keeps the digest of the file that it was made of."""
+
 
 def function(reference: str, folder: str | Path) -> Callable[..., Any]:
-    """Import ``package.module:function``, looking in the folder first.
+    """Import ``package.module:function`` from the folder; a file that has changed is imported again.
 
     Raises:
         SpecError: there is no such module or function, or importing it fails.
@@ -21,7 +32,7 @@ def function(reference: str, folder: str | Path) -> Callable[..., Any]:
     module_name, name = reference.split(":")
     try:
         with importing(Path(folder)):
-            module = _fresh(module_name, Path(folder))
+            module = _fresh(module_name, Path(folder).resolve())
     except ModuleNotFoundError as error:
         raise SpecError(
             f"{reference}: there is no module {error.name!r} in {folder}", hint="put it beside the spec"
@@ -36,49 +47,84 @@ def function(reference: str, folder: str | Path) -> Callable[..., Any]:
 
 @contextmanager
 def importing(folder: Path) -> Iterator[None]:
-    """Put a folder first on the import path for the block."""
-    entry = str(folder.resolve())
+    """Put a folder first on the import path for the block; nothing is written into it."""
+    entry, wrote = str(folder.resolve()), sys.dont_write_bytecode
     sys.path.insert(0, entry)
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
         sys.path.remove(entry)
+        sys.dont_write_bytecode = wrote
 
 
-def copy(reference: str, folder: Path, target: Path) -> None:
-    """Copy the module, and all it imported from the same folder, into the target."""
-    function(reference, folder)
-    root = folder.resolve()
-    for path in {*_files(root)}:
-        place = target / path.relative_to(root)
+def sources(references: Iterable[str], folder: str | Path) -> dict[str, bytes]:
+    """Return the files that the functions are made of, by their path in the folder.
+
+    Raises:
+        SpecError: one of the files cannot be read as Python.
+    """
+    root = Path(folder).resolve()
+    files: dict[str, bytes] = {}
+    for reference in references:
+        for path in _modules(reference.split(":")[0], root).values():
+            files[path.relative_to(root).as_posix()] = path.read_bytes()
+    return dict(sorted(files.items()))
+
+
+def digest(files: Sources) -> str:
+    """Return the sha256 over names and contents."""
+    total = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        total.update(f"{name}\0{len(content)}\0".encode() + content)
+    return total.hexdigest()
+
+
+def write(files: Sources, target: Path) -> None:
+    """Write the files under a folder."""
+    for name, content in files.items():
+        place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
+        place.write_bytes(content)
 
 
-def _fresh(name: str, folder: Path) -> ModuleType:
-    """Import a module; one of the same name from another folder makes way first."""
-    top = name.partition(".")[0]
-    at_hand = (folder / f"{top}.py").exists() or (folder / top).is_dir()
-    loaded = sys.modules.get(top)
-    if at_hand and loaded is not None and not _inside(loaded, folder.resolve()):
-        for other in [key for key in sys.modules if key.partition(".")[0] == top]:
-            del sys.modules[other]
+def _fresh(name: str, root: Path) -> ModuleType:
+    """Import a module whose files are as they are now; whatever else goes by their names makes way first."""
+    wanted = _modules(name, root)
+    marks = {each: hashlib.sha256(path.read_bytes()).hexdigest() for each, path in wanted.items()}
+    if any(_is_stale(sys.modules.get(each), wanted[each], mark) for each, mark in marks.items()):
+        tops = {each.partition(".")[0] for each in wanted}
+        for loaded in [each for each in sys.modules if each.partition(".")[0] in tops]:
+            del sys.modules[loaded]
     importlib.invalidate_caches()
-    return importlib.import_module(name)
+    module = importlib.import_module(name)
+    for each, mark in marks.items():
+        if each in sys.modules:
+            vars(sys.modules[each]).setdefault(MARK, mark)
+    return module
 
 
-def _inside(module: ModuleType, root: Path) -> bool:
-    places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
-    return any(place and Path(place).resolve().is_relative_to(root) for place in places)
+def _is_stale(loaded: ModuleType | None, path: Path, mark: str) -> bool:
+    if loaded is None:
+        return False
+    place = getattr(loaded, "__file__", None)
+    return not place or Path(place).resolve() != path or vars(loaded).get(MARK) != mark
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Python files under the folder that are imported now, without installed packages."""
-    for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None)
-        found = Path(path or "")
-        if not found.is_absolute() or found.suffix != ".py":  # torch has modules that claim a file of no folder
-            continue
-        found = found.resolve()
-        if found.is_relative_to(root) and found.is_file() and "site-packages" not in found.parts:
-            yield found
+def _modules(name: str, root: Path) -> dict[str, Path]:
+    """Return a module and what it imports, directly or not, from under the folder, by their dotted names."""
+    finder = ModuleFinder(path=[str(root)])
+    try:
+        finder.import_hook(name)
+    except ImportError:
+        return {}  # not in the folder: it is installed, or it does not exist
+    except SyntaxError as error:
+        where = Path(error.filename or name).name
+        raise SpecError(f"{name}: {where}:{error.lineno} is not Python: {error.msg}") from None
+    files = {each: Path(file).resolve() for each, module in finder.modules.items() if (file := _file(module))}
+    return {each: path for each, path in files.items() if path.is_relative_to(root) and INSTALLED not in path.parts}
+
+
+def _file(module: Any) -> str | None:
+    found: str | None = module.__file__
+    return found

@@ -12,11 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from raymle.config import DataConfig, SplitConfig
-from raymle.data import checks, drift, seal, shards, split
+from raymle.data import checks, drift, own, seal, shards, split
 from raymle.data.blocks import KEEP_BYTES, Blocks
 from raymle.data.casts import decoded
 from raymle.data.infer import infer, words
-from raymle.data.own import function
 from raymle.data.passes import Encode, Fit, Look, Placed, Seen, numeric_aux
 from raymle.data.source import Source, fingerprint, resolve
 from raymle.data.split import SIDES, Hashes, Rule, Sides
@@ -69,17 +68,12 @@ def prepare(
 
 def _name(data: DataConfig, config: SplitConfig, origin: str, positive: str | None, folder: str) -> str:
     """Name prepared data by all that decides its bytes."""
-    own = [hashlib.sha256(_code_of(reference, folder)).hexdigest() for reference in data.transforms]
+    code = own.digest(own.sources(data.transforms, folder))
     parts = [
         FORMAT, origin, data.model_dump(mode="json", exclude={"source"}),
-        config.model_dump(mode="json", exclude={"max_drift"}), positive, own,
+        config.model_dump(mode="json", exclude={"max_drift"}), positive, code,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _code_of(reference: str, folder: str) -> bytes:
-    path = Path(folder, *reference.split(":")[0].split(".")).with_suffix(".py")
-    return path.read_bytes() if path.exists() else reference.encode()
 
 
 def apply_all(batch: pa.RecordBatch, *, references: Sequence[str], folder: str) -> pa.RecordBatch:
@@ -97,9 +91,9 @@ def apply_all(batch: pa.RecordBatch, *, references: Sequence[str], folder: str) 
 
 
 def _transformed(table: pa.Table, reference: str, folder: str) -> pa.Table:
-    own = function(reference, folder)
+    function = own.function(reference, folder)
     try:
-        found = own(table)
+        found = function(table)
     except Exception as error:  # the user's own code may raise anything
         cause = f"{type(error).__name__}: {error}"
         raise DataError(f"data.transforms: {reference} fails: {cause}") from error

@@ -44,6 +44,11 @@ class Contents(Record):
     """The user's own functions over raw rows; their code is in the bundle."""
 
     @property
+    def references(self) -> tuple[str, ...]:
+        """The user's own functions that the model needs."""
+        return (*self.transforms, *([self.model.type] if self.model.is_users else []))
+
+    @property
     def is_trees(self) -> bool:
         """Whether the model is LightGBM's, and not a network."""
         return self.model.type == "trees"
@@ -144,7 +149,7 @@ def save(
     *,
     transform: Transform,
     network: "nn.Module | Booster",
-    folder: str = ".",
+    code: own.Sources | None = None,
 ) -> Path:
     """Write a bundle whole or not at all, and return where it is.
 
@@ -153,7 +158,7 @@ def save(
         contents: What ``bundle.json`` says.
         transform: The fitted transform.
         network: The trained network or booster.
-        folder: Where the user's own code is; the modules that the model needs travel in the bundle.
+        code: The user's own code that the model needs, as it was when it was trained.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = draft_folder(out.parent)
@@ -166,8 +171,7 @@ def save(
         from raymle.model.network import save_weights
 
         save_weights(kept, draft / "weights.safetensors")
-    for reference in (*contents.transforms, *([contents.model.type] if contents.model.is_users else [])):
-        own.copy(reference, Path(folder), draft / "code")
+    own.write(code or {}, draft / "code")
     return commit(draft, out)
 
 
@@ -179,11 +183,11 @@ def load(path: str | Path) -> Bundle:
     """
     folder = Path(path)
     verify(folder, deep=True)
+    contents = read_contents(folder)
     try:
-        contents = Contents.model_validate_json((folder / "bundle.json").read_bytes())
         state: Mapping[str, Any] = json.loads((folder / "transform.json").read_text())
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{folder} is not a bundle that this version reads: {error}") from None
+        raise _unreadable(folder, error) from None
     return Bundle(
         path=folder,
         contents=contents,
@@ -191,6 +195,18 @@ def load(path: str | Path) -> Bundle:
         network=_network(folder, contents),
         version=str(digest(folder / MANIFEST)["sha256"]),
     )
+
+
+def read_contents(folder: Path) -> Contents:
+    """Return what a bundle says of itself, without loading it."""
+    try:
+        return Contents.model_validate_json((folder / "bundle.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from None
+
+
+def _unreadable(folder: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{folder} is not a bundle that this version reads: {str(error).splitlines()[0]}")
 
 
 def _network(folder: Path, contents: Contents) -> "nn.Module | Booster":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from raymle import model as models
 from raymle.config.model import ModelConfig
 from raymle.config.train import TrainConfig
-from raymle.data import shards
+from raymle.data import own, shards
 from raymle.errors import WorkError
 from raymle.model import Contents
 from raymle.model.params import parameters
@@ -59,10 +59,11 @@ def fit(
         outputs=objective.outputs,
         transforms=tuple(transforms),
     )
+    code = own.sources(contents.references, folder)  # as it is now: it may be edited while a model trains
     task = Task(train, contents, splits, objective, folder)
     network, fitted = yield from (_trees(task) if model.type == "trees" else _network(task, out))
     keep = contents.model_copy(update={"metrics": fitted.metrics})
-    models.save(out, keep, transform=transform, network=network, folder=folder)
+    models.save(out, keep, transform=transform, network=network, code=code)
     return fitted.model_copy(update={"bundle": str(out), "seconds": round(time.monotonic() - started, 3)})
 
 
@@ -112,5 +113,5 @@ def _stopped(task: Task, best: Best, module: "nn.Module", out: Path) -> WorkErro
         return WorkError(f"training stopped: {best.problem}", hint=hint)
     transform = shards.load_transform(task.splits)
     keep = task.contents.model_copy(update={"metrics": best.metrics})
-    models.save(out, keep, transform=transform, network=module, folder=task.folder)
+    models.save(out, keep, transform=transform, network=module, code=own.sources(keep.references, task.folder))
     return WorkError(f"training stopped: {best.problem}; the weights of epoch {best.epoch} are in {out}", hint=hint)
