@@ -154,7 +154,8 @@ def prepare(
     on_ray = execution.on_ray and execution.large
     if on_ray:
         wait()
-    positive = None if spec.evaluate.positive is None else str(spec.evaluate.positive)
+    asked = spec.evaluate.positive
+    positive = None if asked is None else str(asked).lower() if isinstance(asked, bool) else str(asked)
     return data.prepare(
         spec.data, spec.split, store, folder=spec.folder, source=source, positive=positive,
         on_ray=on_ray,

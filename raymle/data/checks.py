@@ -36,6 +36,11 @@ def contract(schema: Schema, parts: Sequence[Contract], positive: str | None) ->
 
 def _with_positive(schema: Schema, positive: str | None) -> Schema:
     """Name the positive class of two: the spec's, or the last in order."""
+    if positive is not None and schema.task == "regression":
+        raise DataError(
+            f"evaluate.positive {positive!r} is a class, but target {schema.target!r} is a number",
+            hint="leave it out, or set data.task: classification",
+        )
     if positive is not None and positive not in schema.classes:
         raise DataError(
             f"evaluate.positive {positive!r} is not a class of {schema.target!r}",

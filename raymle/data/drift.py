@@ -36,8 +36,11 @@ def refuse(found: tuple[Drift, ...], most: float | None) -> None:
 def _drift(name: str, side: str, train: pa.ChunkedArray, other: pa.ChunkedArray) -> Drift:
     if pa.types.is_floating(train.type) or pa.types.is_temporal(train.type):
         mine, theirs = _numbers(train), _numbers(other)
-        edges = np.unique(np.quantile(mine, np.linspace(0, 1, BINS + 1)[1:-1])) if len(mine) else np.zeros(1)
-        counts = [np.bincount(np.searchsorted(edges, each), minlength=len(edges) + 1) for each in (mine, theirs)]
+        edges = _edges(mine)
+        counts = [
+            np.append(np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1), nulls)
+            for values, nulls in ((mine, train.null_count), (theirs, other.null_count))
+        ]
         statistic, p_value = _kolmogorov(mine, theirs)
     else:
         counts = _category_counts(train, other)
@@ -45,6 +48,15 @@ def _drift(name: str, side: str, train: pa.ChunkedArray, other: pa.ChunkedArray)
     return Drift(
         column=name, split=side, psi=_psi(*counts), statistic=statistic, p_value=p_value
     )  # fmt: skip
+
+
+def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return edges of bins with about as many values each; one value of many has a bin of its own."""
+    if not len(values):
+        return np.zeros(1)
+    quantiles = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])
+    heavy = quantiles[1:][quantiles[1:] == quantiles[:-1]]
+    return np.unique(np.concatenate([quantiles, heavy, np.nextafter(heavy, np.inf)]))
 
 
 def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:

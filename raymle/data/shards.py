@@ -73,7 +73,10 @@ def find(store: Store, splits_id: str) -> Splits | None:
     """Return splits that were prepared before and are whole, with their sealed rows."""
     try:
         folder = store.fetch(f"shards/{splits_id}")
-        store.read(f"sealed/{splits_id}/{MANIFEST}")
+        if "://" in store.uri:
+            store.read(f"sealed/{splits_id}/{MANIFEST}")  # who prepares need not download the sealed rows
+        else:
+            store.fetch(f"sealed/{splits_id}")
     except ArtifactError:
         return None
     found = Splits.model_validate_json((folder / "splits.json").read_text())

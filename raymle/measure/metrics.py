@@ -20,6 +20,7 @@ UserMetric = Callable[[NDArray[Any], Floats], float]
 Scorer = Callable[[NDArray[Any], Floats, Floats], Floats]
 
 INTERVAL_ROWS = 20_000
+ALL_ROWS, FEWEST_OF_A_CLASS = 1_000_000, 50
 RANKED_CLASSES = 20
 LOWER_IS_BETTER = frozenset({"log_loss", "rmse", "mae"})
 BLOCK = 16
@@ -98,6 +99,11 @@ def compute(
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
+def _rarest(y: NDArray[Any]) -> int:
+    counts = np.bincount(y.astype(np.int64))
+    return int(counts[counts > 0].min())
+
+
 def intervals(
     task: Task,
     y: NDArray[Any],
@@ -117,6 +123,8 @@ def intervals(
     rng = np.random.default_rng(seed)
     classes = _width(predicted)
     most = INTERVAL_ROWS if classes <= 2 else max(2000, INTERVAL_ROWS // classes)
+    if task == "classification" and len(y) <= ALL_ROWS and _rarest(y) * most < FEWEST_OF_A_CLASS * len(y):
+        most = len(y)  # a part would hold hardly any of the rarest class
     part = rng.choice(len(y), most, replace=False) if len(y) > most else np.arange(len(y))
     scale = float(np.sqrt(len(part) / len(y)))
     scorers = _scorers(task, classes, positive_index)

@@ -86,6 +86,9 @@ def epochs(
             best.problem = problem
             return best
         metrics = learned.metrics(len(train.numbers), seconds) | validate(module, validation, objective, world)
+        if not np.isfinite(metrics["validation_loss"]):  # the last step was one too many: no loss has shown it yet
+            best.problem = f"the validation loss is not finite after step {learner.steps} of epoch {number}"
+            return best
         metrics["learning_rate"] = learner.stepper.rate
         is_best = best.take(module, metrics, objective.rank(metrics))
         stop = yield Epoch(epoch=number, step=number * learner.steps, metrics=metrics, best=is_best)

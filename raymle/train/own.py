@@ -30,7 +30,10 @@ class Context:
 
     def report(self, **metrics: float) -> Metrics:
         """Return the metrics with the validation loss and the deciding metric of the model as it is now."""
-        return loop.validate(self.model, self.validation, self.objective, self.world) | metrics
+        was_training = self.model.training
+        found = loop.validate(self.model, self.validation, self.objective, self.world)
+        self.model.train(was_training)
+        return found | metrics
 
 
 def epochs(reference: str, folder: str) -> Callable[..., Generator[Epoch, bool | None, loop.Best]]:
@@ -68,7 +71,10 @@ def reports(function: Callable[[Context], Any], context: Context, reference: str
     for report in _guarded(yielded, reference):
         if not isinstance(report, Mapping):
             raise SpecError(f"train.loop {reference} yielded {report!r}, not a dict of numbers")
-        yield {str(name): float(value) for name, value in report.items()}
+        try:
+            yield {str(name): float(value) for name, value in report.items()}
+        except (TypeError, ValueError):
+            raise SpecError(f"train.loop {reference} yielded {dict(report)!r}, not a dict of numbers") from None
 
 
 def _guarded(reports: Generator[Any, None, None], reference: str) -> Generator[Any, None, None]:

@@ -52,6 +52,11 @@ def epochs(
             "learning_rate": params.learning_rate,
             "rows_per_second": len(train.numbers) * grown / seconds,
         }
+        if not np.isfinite(scores["validation_loss"]):
+            raise WorkError(
+                f"training stopped: the validation loss is not finite after {booster.current_iteration()} rounds",
+                hint="lower model.params.learning_rate, or look for extreme values with `raymle data show`",
+            )
         is_best = best is None or objective.rank(scores) > objective.rank(best.metrics)
         report = Epoch(epoch=number, step=booster.current_iteration(), metrics=scores, best=is_best)
         best = report if is_best or best is None else best
@@ -97,7 +102,7 @@ def dataset(train: Arrays, objective: Objective) -> Any:
         features,
         objective.targets(train.target).numpy(),
         categorical_feature=list(range(numbers, features.shape[1])),
-        params={"verbosity": -1, "max_bin": 255},
+        params={"verbosity": -1, "max_bin": 255, "feature_pre_filter": False},  # whatever min_data_in_leaf says
         free_raw_data=True,
     )
 
