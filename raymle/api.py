@@ -4,24 +4,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Self, final
+from typing import Any, Self, final
 
-from raymle import cloud, data, loader, pipeline, runtime
+from raymle import attempt, cloud, data, loader, pipeline, planning, references, runtime
 from raymle import evaluate as judging
 from raymle import promote as promotion
-from raymle.config import EvaluateConfig, ServeConfig, Spec, TrackingConfig
+from raymle.config import DataConfig, EvaluateConfig, ServeConfig, Spec
 from raymle.data import shards
-from raymle.errors import ArtifactError, UsageError
+from raymle.errors import ArtifactError, ConflictError, UsageError
 from raymle.evaluate import Evaluated
 from raymle.model import read_contents
 from raymle.predict import predict as predict_all
 from raymle.records import Endpoint, Metrics, Plan, Predicted, Scored, Splits, Trained, Version
 from raymle.serve import check, free_port, serving
-from raymle.store import MANIFEST, Store, open_store
+from raymle.store import Store, open_store
 from raymle.tracking import registry, reopen, shelf
 from raymle.tracking.card import card
 
 TABLE = "<table>"
+ABOUT_DATA = set(DataConfig.model_fields) - {"source", "target"}
 
 
 @final
@@ -38,7 +39,7 @@ class Experiment:
             sections: Sections of the spec by name; ``data`` keys such as ``key`` and ``drop`` are taken too.
         """
         in_memory = not isinstance(data, str | Path)
-        roles = {key: sections.pop(key) for key in tuple(sections) if key in {"key", "group", "time", "drop", "types"}}
+        roles = {key: sections.pop(key) for key in tuple(sections) if key in ABOUT_DATA}
         source = TABLE if in_memory else str(data)
         values = {"name": name, "data": {"source": source, "target": target, **roles}, **sections}
         self.spec = loader.from_mapping(values)
@@ -58,8 +59,8 @@ class Experiment:
 
     def prepare(self) -> Splits:
         """Prepare the splits, or find them prepared; the test rows are sealed."""
-        execution = pipeline.place(self.spec, pipeline.locate(self.spec, self._table))
-        with pipeline.untouched(self.spec.storage) as store, runtime.connected(execution):
+        execution = planning.place(self.spec, planning.locate(self.spec, self._table))
+        with attempt.untouched(self.spec.storage) as store, runtime.connected(execution):
             return pipeline.prepare(self.spec, store, self._table, execution)
 
     def show(self) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class Experiment:
 
     def plan(self, verb: str = "train") -> Plan:
         """Check everything and say what a verb would do; nothing is started or written."""
-        return pipeline.plan(self.spec, verb, source=self._table)
+        return planning.plan(self.spec, verb, source=self._table)
 
     def _with(self, overrides: dict[str, Any]) -> Spec:
         values = {name.replace("__", "."): value for name, value in overrides.items()}
@@ -98,9 +99,9 @@ class Run:
 
     @classmethod
     def open(cls, ref: str = "last", *, storage: str = "runs") -> Self:
-        """Open a run by its id, the start of one, or ``last``."""
+        """Open a run by its id, the start of one, ``last``, or a version of it such as ``models:/churn@champion``."""
         store = open_store(storage)
-        return cls(shelf.load(store, shelf.find(store, ref)), storage)
+        return cls(shelf.load(store, references.run_id(store, ref)), storage)
 
     @property
     def id(self) -> str:
@@ -149,6 +150,7 @@ class Run:
             spec.promote, self.record, store=self.store, tracking=spec.tracking, metric=self.record.metric
         )
         if version.passed:
+            shelf.note_promotion(self.store, self.id, f"{version.name} version {version.version}")
             _tell(self.store, self.record, tags={"raymle.promoted": f"{version.name} {version.version}"})
         return version
 
@@ -156,11 +158,15 @@ class Run:
 def evaluate(model: str, source: Any = None, *, storage: str = "runs") -> Evaluated:
     """Measure a model on its validation rows, or on labelled rows of your own; no sealed row is read."""
     if source is not None:
-        found = locate(model, storage)
+        found = references.model(model, storage)
         config, folder = (found.spec.evaluate, found.spec.folder) if found.spec else (EvaluateConfig(), ".")
         words = data.words_of(read_contents(found.bundle).data_schema)
         table = data.read(data.resolve(source, folder=".", words=words))
         return judging.on_table(found.bundle, table, config=config, folder=folder)
+    if references.is_bundle(model):
+        raise UsageError(
+            f"{model} is a bundle: it has no validation rows with it", hint="name labelled data of your own"
+        )
     run = Run.open(model, storage=storage)
     splits = shards.find(run.store, run.record.splits_id)
     if splits is None:
@@ -205,7 +211,7 @@ def _beside(scored: Scored, holder: tuple[str, str] | None) -> dict[str, Any]:
 
 def predict(model: str, source: Any, output: str | Path, *, storage: str = "runs", on_ray: bool = False) -> Predicted:
     """Predict every row of a source into a parquet file."""
-    bundle = locate(model, storage).bundle
+    bundle = references.model(model, storage).bundle
     with runtime.connected(runtime.local("--ray is given") if on_ray else runtime.INLINE):
         return predict_all(bundle, source, output, on_ray=on_ray)
 
@@ -213,7 +219,7 @@ def predict(model: str, source: Any, output: str | Path, *, storage: str = "runs
 @contextmanager
 def serve(model: str, *, storage: str = "runs", host: str | None = None, port: int | None = None) -> Iterator[Endpoint]:
     """Serve a model on Ray Serve until the block ends."""
-    found = locate(model, storage)
+    found = references.model(model, storage)
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     config = (found.spec.serve if found.spec else ServeConfig()).model_copy(update=given)
     check(config)
@@ -223,52 +229,24 @@ def serve(model: str, *, storage: str = "runs", host: str | None = None, port: i
         yield endpoint
 
 
-def remove(refs: Sequence[str], *, storage: str = "runs") -> list[str]:
-    """Remove runs, and the prepared data that no other run uses; return what is gone."""
+def remove(refs: Sequence[str], *, storage: str = "runs", force: bool = False) -> list[str]:
+    """Remove runs, and the prepared data that no other run uses; return what is gone.
+
+    Raises:
+        ConflictError: a run was promoted, and later ones could not be compared with it; ``force`` removes it too.
+    """
     store = open_store(storage)
     gone = [shelf.find(store, ref) for ref in refs]
+    for run_id in gone:
+        if (promoted := shelf.promotion_of(store, run_id)) and not force:
+            raise ConflictError(
+                f"run {run_id} is {promoted}: without it no challenger can be compared with it",
+                hint="--force removes it all the same",
+            )
     for run_id in gone:
         shelf.remove(store, run_id)
     freed = data.garbage(store, [trained.splits_id for trained in shelf.every(store)])
     return [*gone, *(f"shards {splits_id}" for splits_id in freed)]
-
-
-class Located(NamedTuple):
-    """What MODEL means: its bundle on this machine, what to call it, and the spec that made it if that is known."""
-
-    bundle: Path
-    name: str
-    version: str
-    spec: Spec | None = None
-
-
-def locate(model: str, storage: str) -> Located:
-    """Find a model by its bundle's folder, ``models:/name@alias`` or ``models:/name/3``, or a run."""
-    if Path(model, MANIFEST).is_file():
-        return Located(Path(model), Path(model).resolve().name, "bundle")
-    store = open_store(storage)
-    if model.startswith("models:/"):
-        found = registry.resolve(_tracking(store), store, model)
-        return Located(found.bundle, found.name, found.version, _spec_of(store, found.run_id))
-    record = shelf.load(store, shelf.find(store, model))
-    if not record.bundle:
-        raise UsageError(f"run {record.run_id} {record.status}: it has no model")
-    bundle = promotion.bundle(store, record)
-    return Located(bundle, record.name, record.run_id, _spec_of(store, record.run_id))
-
-
-def _spec_of(store: Store, run_id: str) -> Spec | None:
-    """Return the spec of a run that was made in this storage."""
-    try:
-        return shelf.load_spec(store, run_id)
-    except ArtifactError:
-        return None
-
-
-def _tracking(store: Store) -> TrackingConfig:
-    """Return where this storage's runs are tracked: as the newest run says."""
-    runs = shelf.every(store)
-    return shelf.load_spec(store, runs[0].run_id).tracking if runs else TrackingConfig()
 
 
 def _tell(

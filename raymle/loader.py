@@ -86,7 +86,8 @@ def json_schema() -> dict[str, Any]:
 def _find(path: Path) -> Path:
     file = path / "raymle.yaml" if path.is_dir() else path
     if not file.is_file():
-        raise UsageError(f"there is no spec {file}", hint=INIT_HINT)
+        is_setting = str(path).split(".", maxsplit=1)[0] in Spec.model_fields and file.suffix not in {".yaml", ".yml"}
+        raise UsageError(f"there is no spec {file}", hint=f"did you mean {path}=VALUE?" if is_setting else INIT_HINT)
     return file
 
 

@@ -41,11 +41,15 @@ def predict(
         on_ray: Spread the source's files over the Ray that is connected.
     """
     started = time.monotonic()
-    found = resolve(source, folder=folder, words=words_of(read_contents(bundle).data_schema))
+    contents = read_contents(bundle)
+    found = resolve(source, folder=folder, words=words_of(contents.data_schema))
+    absent = [name for name in contents.data_schema.named("key") if name not in found.columns.names]
+    warnings = [f"key {name} is not in {found.name}, nor in the output" for name in absent if not contents.transforms]
     target = _target(output, found)
     spread = on_ray and found.table is None
     rows = _write(_on_ray(bundle, found) if spread else _inline(load(bundle), found), target)
-    return Predicted(rows=rows, output=str(target), seconds=round(time.monotonic() - started, 3))
+    seconds = round(time.monotonic() - started, 3)
+    return Predicted(rows=rows, output=str(target), seconds=seconds, warnings=tuple(warnings))
 
 
 def _target(output: str | Path, source: Source) -> Path:

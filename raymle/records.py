@@ -201,6 +201,7 @@ class Predicted(Record):
     rows: int
     output: str
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 class Endpoint(Record):

@@ -4,7 +4,9 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -104,12 +106,26 @@ def starting(execution: Execution) -> Iterator[Callable[[], None]]:
         _own_settings() if execution.address == "local" else nullcontext({})
     )
     with ThreadPoolExecutor(1) as pool, around as settings:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         up = pool.submit(_init, str(execution.address), settings)
+
+        def wait() -> None:
+            up.result()
+            _restore(handlers)
+
         try:
-            yield up.result
+            yield wait
         finally:
             up.exception()  # only a Ray that is up can be ended
             ray.shutdown()
+
+
+def _restore(handlers: dict[signal.Signals, Any]) -> None:
+    """Take back the signals: Ray's own handlers end the process by an abort."""
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 def _nothing() -> None:

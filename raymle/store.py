@@ -95,7 +95,12 @@ class LocalStore:
 
     def remove(self, folder: str) -> None:
         """Remove a folder; gone already is fine."""
-        shutil.rmtree(self.root / folder, ignore_errors=True)
+        try:
+            shutil.rmtree(self.root / folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SetupError(f"{self.root / folder} cannot be removed: {error.strerror}") from error
 
 
 @final

@@ -1,10 +1,12 @@
 """All verbs in one command, and what becomes of their answers and errors."""
 
+import errno
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -13,7 +15,10 @@ from typer.main import get_command
 
 from raymle.cli import data, init, judge, later, make, review, use
 from raymle.cli.answer import Answer
-from raymle.errors import RaymleError
+from raymle.errors import RaymleError, SetupError
+
+NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+"""What the system refuses, whoever asks."""
 
 app = typer.Typer(
     add_completion=False,
@@ -52,10 +57,13 @@ def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the caller has closed it
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  for as long as the process lives
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         _forget_stdout()
     sys.exit(code)
 
@@ -74,9 +82,18 @@ def run(arguments: Sequence[str]) -> int:
         return int(stopped.args[0]) if stopped.args else 130
     except RaymleError as error:
         return _fail(error, str(error), error.hint, error.exit_code, debug=debug)
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            return _bug(error, debug=debug)
+        message = f"{error.filename or 'the output'} cannot be written: {error.strerror}"
+        return _fail(error, message, "make room, or change its permissions", SetupError.exit_code, debug=debug)
     except Exception as error:  # noqa: BLE001  the last boundary: a bug is told in one sentence too
-        message = f"this is a bug in raymle: {type(error).__name__}: {error}"
-        return _fail(error, message, "--debug shows the traceback; please report it", 1, debug=debug)
+        return _bug(error, debug=debug)
+
+
+def _bug(error: BaseException, *, debug: bool) -> int:
+    message = f"this is a bug in raymle: {type(error).__name__}: {error}"
+    return _fail(error, message, "--debug shows the traceback; please report it", 1, debug=debug)
 
 
 def _invoke(arguments: list[str]) -> Any:

@@ -59,10 +59,14 @@ def score(
         "seal": scored.seal.model_dump(),
     }
     lines = [
-        f"run {each.run_id}, label {each.label}\n{metrics_text(each.metrics, each.intervals)}\n" for each in scored.runs
+        f"run {each.run_id}, label {each.label}, on {scored.rows:,} rows\n"
+        f"{metrics_text(each.metrics, each.intervals)}\n"
+        for each in scored.runs
     ]
     seal = f"seal: {scored.seal.rows:,} rows, {scored.seal.fresh:,} fresh, {scored.seal.spent:,} spent"
-    return Answer(document, "\n".join([*lines, seal]), json, note=f"next: raymle promote {scored.runs[0].run_id}")
+    is_test = scored.runs[0].label == "test"
+    note = f"next: raymle promote {scored.runs[0].run_id}" if is_test else "rows that were scored before promote nobody"
+    return Answer(document, "\n".join([*lines, seal]), json, note=note)
 
 
 def promote(

@@ -54,7 +54,8 @@ def tune(
 def trained(record: "records.Trained", *, as_json: bool) -> Answer:
     """Answer with a trained model."""
     next_steps = f"next: raymle score {record.run_id}    or look at it: raymle runs show {record.run_id}"
-    return Answer(trained_document(record), trained_text(record), as_json, note=next_steps)
+    note = "\n".join([*(f"warning: {each}" for each in record.warnings), next_steps])
+    return Answer(trained_document(record), trained_text(record), as_json, note=note)
 
 
 def trained_document(record: "records.Trained") -> dict[str, Any]:
@@ -80,7 +81,7 @@ def trained_text(record: "records.Trained") -> str:
         f"run {record.run_id} {record.status}: {record.model}, {record.parameters:,} parameters, {record.execution}",
         f"rows: {rows}",
         f"time: {seconds}",
-        f"bundle: {record.bundle}",
+        *([f"bundle: {record.bundle}"] if record.bundle else []),
     ]
     if record.study:
         study = record.study

@@ -1,8 +1,7 @@
 """Verbs to look back with: ``runs``, ``ui`` and ``doctor``."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -50,11 +49,14 @@ def show(run: RunName, storage: Storage = None, json: Json = False) -> Answer:
     record, spec = shelf.load(store, run_id), shelf.load_spec(store, run_id)
     document = {**trained_document(record), "spec": spec.model_dump(mode="json")}
     report = store.root / "runs" / run_id / "report.html"
-    return Answer(document, trained_text(record), json, note=f"report: {report}" if report.exists() else "")
+    reason = shelf.reason(store, run_id)
+    text = trained_text(record) + (f"\n\nwhy it {record.status}: {reason}" if reason else "")
+    return Answer(document, text, json, note=f"report: {report}" if report.exists() else "")
 
 
 def diff(first: RunName, second: RunName, storage: Storage = None, json: Json = False) -> Answer:
     """Compare two runs: the settings and the metrics that differ."""
+    from raymle.config.differences import differences
     from raymle.tracking import shelf
 
     store = _store(storage)
@@ -67,7 +69,12 @@ def diff(first: RunName, second: RunName, storage: Storage = None, json: Json = 
     return Answer(document, table(("what", *ids), rows) if rows else "no difference", json)
 
 
-def rm(runs: RunNames, storage: Storage = None, json: Json = False) -> Answer:
+def rm(
+    runs: RunNames,
+    force: Annotated[bool, typer.Option("--force", help="Remove a promoted run too.")] = False,
+    storage: Storage = None,
+    json: Json = False,
+) -> Answer:
     """Remove runs, and the prepared data that no other needs.
 
     The ledger and MLflow keep what they were told.
@@ -75,13 +82,13 @@ def rm(runs: RunNames, storage: Storage = None, json: Json = False) -> Answer:
     place = home(storage)
     from raymle import api
 
-    removed = api.remove(runs, storage=place)
+    removed = api.remove(runs, storage=place, force=force)
     return Answer({"removed": removed}, "\n".join(removed), json)
 
 
 def ui(
     host: Annotated[str, typer.Option("--host", help="Loopback only.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 5000,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 5000,
     storage: Storage = None,
 ) -> Answer:
     """Open MLflow's pages over the runs until Ctrl-C."""
@@ -106,24 +113,6 @@ def doctor(profile: Profile = None, json: Json = False) -> Answer:
     document = {"checks": [check.model_dump(mode="json") for check in found]}
     text = table(("", "what", "found", "to do"), rows)
     return Answer(document, text, json, code=SetupError.exit_code if failed else 0)
-
-
-def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the dotted paths whose values differ, with both values."""
-    left, right = dict(_flat(first)), dict(_flat(second))
-    return {
-        name: (left.get(name), right.get(name))
-        for name in dict.fromkeys([*left, *right])
-        if left.get(name) != right.get(name)
-    }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _store(storage: str | None) -> "Store":

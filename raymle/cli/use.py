@@ -38,9 +38,10 @@ def predict(
     done = api.predict(model, source, output, storage=place, on_ray=ray)
     speed = f"{done.rows / max(done.seconds, 1e-3):,.0f} rows/s"
     return Answer(
-        done.model_dump(mode="json"),
+        done.model_dump(mode="json", exclude={"warnings"}),
         f"{done.rows:,} rows in {done.seconds:.1f} s ({speed}): {done.output}",
         json,
+        note="\n".join(f"warning: {each}" for each in done.warnings),
     )
 
 
@@ -48,7 +49,9 @@ def serve(
     model: ModelName,
     *,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on; default: the spec's.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port; 0 takes a free one; default: the spec's.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one; default: the spec's.")
+    ] = None,
     storage: Storage = None,
     json: Json = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-CONDITION = re.compile(r"^\s*([A-Za-z_][\w.:]*)\s*(>=|<=|==|>|<)\s*(-?[\d.]+(?:[eE][+-]?\d+)?)\s*$")
+CONDITION = re.compile(r"^\s*([A-Za-z_][\w.:]*)\s*(>=|<=|==|>|<)\s*(-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$")
 REFERENCE = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 
 

@@ -97,15 +97,13 @@ def _known(path: Keys, found: "ErrorDetails", document: Document) -> SpecError:
     place = _nearest(path, document)
     message, context = found["msg"], found.get("ctx", {})
     if kind == "value_error":
-        return wrong(f"{name}: {message.removeprefix('Value error, ')}", place)
+        said = message.removeprefix("Value error, ")
+        return wrong(f"{name}: {said}" if name else said, place)
     shown = _shown(found["input"])
     if kind == "literal_error":
-        near = get_close_matches(str(found["input"]), _choices(context), 1)
-        return wrong(
-            f"{name} is {shown}, none of {', '.join(_choices(context))}",
-            place,
-            f"did you mean {near[0]}?" * bool(near),
-        )
+        near = get_close_matches(str(found["input"]), _choices(context), 1, cutoff=0.65)
+        hint = f"did you mean {near[0]}?" if near else ""
+        return wrong(f"{name} is {shown}, none of {', '.join(_choices(context))}", place, hint)
     if kind == "string_pattern_mismatch":
         return wrong(f"{name} is {shown}; it may have letters, digits, spaces, '_', '.' and '-'", place)
     expected = KINDS.get(kind.partition("_")[0]) if kind.endswith(("_type", "_from_float")) else None

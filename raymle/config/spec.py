@@ -1,8 +1,8 @@
 """The whole spec: one experiment from raw data to a served model."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from raymle.config.base import Section
 from raymle.config.data import DataConfig, SplitConfig
@@ -45,3 +45,10 @@ class Spec(Section):
     """Named sets of overrides, chosen with --profile."""
     folder: str = "."
     """Where relative paths and the user's own code start: the spec's folder, set by the loader."""
+
+    @model_validator(mode="after")
+    def _split_has_its_column(self) -> Self:
+        for method, column in (("group", self.data.group), ("time", self.data.time)):
+            if self.split.method == method and column is None:
+                raise ValueError(f"split.method is {method}, and data.{method} names no column")
+        return self

@@ -89,7 +89,7 @@ class TrainConfig(Section):
     """Where the first weights come from."""
     loop: Reference | None = None
     """The user's own loop, module:function."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Seed of initial weights, shuffling and dropout."""
 
     @model_validator(mode="after")

@@ -33,5 +33,5 @@ class TuneConfig(Section):
     """When a study ends before its last trial."""
     concurrency: int | None = Field(None, ge=1)
     """Trials at one time; null computes it from what a trial needs."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the proposals."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 
 from raymle.errors import DataError
 from raymle.records import Column
@@ -23,6 +24,10 @@ PATTERNS = {
     "timestamp": r"^\s*\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d+)?)?)?)?(Z|[+-]\d\d(:?\d\d)?)?\s*$",
 }
 ZONED = r":.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
+
+
+NULLS = pa.array(pa.csv.ConvertOptions().null_values)
+"""Words that a csv means nothing by; they mean nothing in the text of other formats either."""
 
 
 def canonical(values: pa.Array, column: Column) -> pa.Array:
@@ -76,7 +81,7 @@ def decoded(table: pa.Table) -> pa.Table:
 def _number(values: pa.Array) -> pa.Array:
     values = plain(values)
     if pa.types.is_string(values.type):
-        values = _clock_or_number(pc.utf8_trim_whitespace(values))
+        values = _clock_or_number(without_null_words(pc.utf8_trim_whitespace(values)))
     elif pa.types.is_time(values.type) or pa.types.is_duration(values.type):
         return _seconds(values)
     elif pa.types.is_temporal(values.type):
@@ -87,6 +92,11 @@ def _number(values: pa.Array) -> pa.Array:
     if sum_is_finite(values):
         return values
     return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+
+
+def without_null_words(text: pa.Array) -> pa.Array:
+    """Return text with null for the words that say so."""
+    return pc.if_else(pc.is_in(text, NULLS), pa.scalar(None, pa.string()), text)
 
 
 def _clock_or_number(text: pa.Array) -> pa.Array:

@@ -99,9 +99,18 @@ def head(source: Source, rows: int, *, apply: Callable[[pa.RecordBatch], pa.Reco
     names = parts[0].schema.names
     schema = pa.schema([(name, _common([part.schema.field(name).type for part in parts])) for name in names])
     table = pa.Table.from_batches([part.select(names).cast(schema) for part in parts])
+    table = _readable(table)
     for index, name in enumerate(names):
         if apply is None and table[name].null_count == table.num_rows:
             table = table.set_column(index, name, _first_values(source, name, table.num_rows))
+    return table
+
+
+def _readable(table: pa.Table) -> pa.Table:
+    """Give text one type, and say plainly which columns nothing can be done with."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_large_string(field.type) or pa.types.is_string_view(field.type):
+            table = table.set_column(place, field.name, table[field.name].cast(pa.string()))
     return table
 
 
@@ -154,6 +163,11 @@ def _task(target: pa.ChunkedArray, data: DataConfig) -> tuple[Task, str]:
     if data.target in data.types:
         task: Task = "regression" if data.types[data.target] == "number" else "classification"
         return task, f"data.types says {data.types[data.target]}"
+    if pa.types.is_temporal(target.type) or (_is_text(target.type) and _guess(target)[0] == "timestamp"):
+        raise DataError(
+            f"target {data.target!r} is a moment, and forecasts come later",
+            hint="predict something else, or say data.task: classification",
+        )
     if not _is_numeric(target.type):
         return "classification", "the target is not a number"
     known = target.drop_null()

@@ -131,7 +131,9 @@ def explained(uri: str, files: pafs.FileSystem) -> Iterator[None]:
     except UnicodeDecodeError:
         raise _not_utf8(name_of(uri), _line_not_utf8(uri, files)) from None
     except FileNotFoundError:
-        raise DataError(f"{uri} does not exist", hint="relative paths start at the spec's folder") from None
+        raise DataError(
+            f"{uri} does not exist", hint="relative paths start at the spec's folder, or here where there is no spec"
+        ) from None
     except PermissionError:
         raise SetupError(f"{uri} may not be read by this user", hint="change its permissions") from None
     except pa.ArrowException as error:

@@ -142,7 +142,8 @@ class Contract:
                 share = f"{nulls:,} of {self.rows:,} rows"
                 yield f"target {column.name!r} is missing in {share}", "leave those rows out of the source"
             elif nulls == self.rows:
-                yield f"column {column.name!r} has no values", f"data.drop: [{column.name}]"
+                hint = "name another target" if column.role == "target" else f"data.drop: [{column.name}]"
+                yield f"{'target' if column.role == 'target' else 'column'} {column.name!r} has no values", hint
             if infinite:
                 yield (
                     f"column {column.name!r} holds infinity in {infinite:,} of {self.rows:,} rows",

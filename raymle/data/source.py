@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -114,8 +115,11 @@ def _wrap(table: "pa.Table | pd.DataFrame") -> Source:
 
 
 def _from_pandas(frame: "pd.DataFrame") -> pa.Table:
-    if not hasattr(frame, "set_axis"):
-        raise UsageError(f"data is a {type(frame).__name__}, not a path, pandas or Arrow table")
+    if not hasattr(frame, "columns"):
+        raise UsageError(
+            f"data is a {type(frame).__name__}, not a path, pandas or Arrow table",
+            hint="pandas.DataFrame(data) makes one",
+        )
     names = [str(name) for name in frame.columns]
     _refuse_unusable(names, "the table")
     try:
@@ -123,6 +127,8 @@ def _from_pandas(frame: "pd.DataFrame") -> pa.Table:
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         cause = " ".join(part.strip() for part in map(str, error.args))
         raise DataError(f"the table has a column of mixed types: {cause}", hint="give it one type") from error
+    except pa.ArrowNotImplementedError as error:
+        raise DataError(f"the table has a column that Arrow cannot hold: {error}", hint="drop it first") from error
 
 
 def _one_format(found: list[str], source: str) -> formats.Format:
@@ -186,10 +192,11 @@ def _file_digest(system: pafs.FileSystem, uri: str, memo: Path) -> str:
 
 
 def _remember(note: Path, text: str) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    draft = note.with_name(f".tmp-{uuid.uuid4().hex}")
-    draft.write_text(text)
-    draft.replace(note)
+    with suppress(OSError):  # what cannot be remembered is only read again
+        note.parent.mkdir(parents=True, exist_ok=True)
+        draft = note.with_name(f".tmp-{uuid.uuid4().hex}")
+        draft.write_text(text)
+        draft.replace(note)
 
 
 def _identity(system: pafs.FileSystem, uri: str) -> tuple[list[str | int], float]:

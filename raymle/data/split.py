@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
-from raymle.data.casts import PATTERNS, canonical, plain
+from raymle.data.casts import PATTERNS, canonical, plain, without_null_words
 from raymle.errors import DataError
 from raymle.records import Column, Record
 
@@ -160,7 +160,7 @@ def _text_hashes(distinct: pa.Array) -> tuple[Hashes, Hashes]:
 
     In the second hashes a word that reads as a moment, a time of day or a truth value is that too.
     """
-    text = pc.replace_substring_regex(_as_text(distinct), r"^(-?(?:0|[1-9][0-9]*))\.0+$", r"\1")
+    text = pc.replace_substring_regex(without_null_words(_as_text(distinct)), r"^(-?(?:0|[1-9][0-9]*))\.0+$", r"\1")
     words = text.to_numpy(zero_copy_only=False)
     absent = pd.isna(words)
     hashes = mix(pd.util.hash_array(np.where(absent, "", words).astype(object), hash_key=TEXT_KEY))

@@ -19,15 +19,21 @@ from raymle.model import Bundle, load
 from raymle.records import Epoch, Schema, Splits
 
 
-def check(config: EvaluateConfig, promote: PromoteConfig, schema: Schema, *, folder: str) -> None:
+def check(
+    config: EvaluateConfig, promote: PromoteConfig, schema: Schema, *, folder: str, splits: Splits | None = None
+) -> None:
     """Find a metric that will not be there before a model is trained for it, or sealed rows are spent on it.
 
     Raises:
         SpecError: the deciding metric, one that promotion requires, or the user's own does not exist.
+        WorkError: one of the user's own fails on the validation rows of prepared splits.
     """
     classes = len(schema.classes) or 2  # a plan has not counted them
     metrics.decisive(config.metric, schema.task, classes)
-    known = [*metrics.names(schema.task, classes), *user_metrics(config, folder)]
+    own = user_metrics(config, folder)
+    known = [*metrics.names(schema.task, classes), *own]
+    if splits and own:
+        _rehearse(own, splits)
     for condition in promote.require:
         match = CONDITION.match(condition)
         assert match, condition
@@ -36,6 +42,14 @@ def check(config: EvaluateConfig, promote: PromoteConfig, schema: Schema, *, fol
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise SpecError(f"promote.require {condition!r}: {name} is not a metric of this {schema.task}", hint=hint)
+
+
+def _rehearse(own: Mapping[str, metrics.UserMetric], splits: Splits) -> None:
+    """Call the user's metrics on validation rows and predictions that know nothing."""
+    schema, target = splits.data_schema, np.asarray(shards.load(splits, "validation").target)
+    classes = len(schema.classes)
+    guess = np.full((len(target), classes), 1 / classes) if classes else np.full(len(target), float(target.mean()))
+    Judged(schema, target, guess, own).measure()
 
 
 def validation(

@@ -49,6 +49,8 @@ def judge(
     why = [*_too_few(config, shared), *_unmet(config, shared, run_id)]
     if champion:
         why += _beaten(shared, run_id, champion, metric)
+    if why == _too_few(config, shared) and why:
+        return refusal(why[0], "Gather more rows, seal a larger share of them, or lower promote.min_fresh_rows")
     return refusal("; ".join(why), "Improve the model, then score it on fresh rows") if why else Verdict(passed=True)
 
 

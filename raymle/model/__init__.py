@@ -6,3 +6,4 @@ from raymle.model.bundle import load as load
 from raymle.model.bundle import read_contents as read_contents
 from raymle.model.bundle import save as save
 from raymle.model.params import check as check
+from raymle.model.params import parameters as parameters

@@ -41,7 +41,7 @@ class TreesParams(Section):
     """Most trees for each output."""
     learning_rate: float = Field(0.1, gt=0, allow_inf_nan=False)
     """Weight of each tree."""
-    num_leaves: int = Field(31, ge=2)
+    num_leaves: int = Field(31, ge=2, le=131_072)
     """Most leaves of a tree."""
     max_depth: int = -1
     """Deepest tree; -1 has no limit."""

@@ -64,6 +64,8 @@ def _seal(seal: Seal | None, scored: ScoredRun | None) -> str:
     if seal is None:
         return ""
     state = f"Sealed test rows: {seal.rows:,}, of which {seal.fresh:,} fresh and {seal.spent:,} spent."
+    if scored is None and seal.rows and not seal.fresh:
+        return f"{state} All of them were opened for other runs: they are no test for this one."
     if scored is None:
         return f"{state} Not scored yet: `raymle score` opens them once."
     return f"{state} Scored; the score counts as {scored.label}."

@@ -66,6 +66,7 @@ def connect(uri: str, *, retries: int = 2) -> "MlflowClient":
 
     environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(retries)  # type: ignore[no-untyped-call]
     environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)  # type: ignore[no-untyped-call]
+    environment_variables.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # type: ignore[no-untyped-call]
     environment_variables.MLFLOW_ALLOW_PICKLE_DESERIALIZATION.set(False)  # type: ignore[no-untyped-call]
     if uri.startswith(SQLITE):
         create_tables(Path(uri.removeprefix(SQLITE)))

@@ -112,7 +112,10 @@ def resolve(config: TrackingConfig, store: "Store", reference: str) -> Registere
     with client.reachable(uri):
         found = _version(mlflow, match["name"], match["alias"], match["version"])
         if found is None:
-            raise ArtifactError(f"there is no {reference} in MLflow at {client.redacted(uri)}")
+            raise ArtifactError(
+                f"there is no {reference} in MLflow at {client.redacted(uri)}",
+                hint="raymle promote RUN makes a version",
+            )
         bundle = _here(store, found) or _download(mlflow, store, found)
     if _digest(bundle) != found.tags.get(BUNDLE_TAG):
         raise ArtifactError(f"the bundle of {reference} is not the one that was registered")

@@ -128,6 +128,25 @@ def remove(store: "Store", run_id: str) -> None:
     store.remove(f"runs/{run_id}")
 
 
+def note_promotion(store: "Store", run_id: str, version: str) -> None:
+    """Keep with a run that it was promoted."""
+    store.write_new(f"runs/{run_id}/promoted.json", json.dumps({"version": version}).encode())
+
+
+def promotion_of(store: "Store", run_id: str) -> str | None:
+    """Return the version that a run was promoted to."""
+    found = _read(store, f"runs/{run_id}/promoted.json")
+    return str(found["version"]) if found else None
+
+
+def reason(store: "Store", run_id: str) -> str:
+    """Return why a run came to no model; empty when it did."""
+    try:
+        return store.read(f"runs/{run_id}/reason.txt").decode()
+    except ArtifactError:
+        return ""
+
+
 def by_key(store: "Store", key: str) -> str | None:
     """Return the run that finished under an idempotence key."""
     claim = _claim(store, key)[1]

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from raymle.train.check import check as check
 from raymle.train.check import count as count
+from raymle.train.check import most_epochs as most_epochs
 from raymle.train.display import display as display
+from raymle.train.display import say as say
 
 if TYPE_CHECKING:
     from raymle.train.trainer import fit as fit

@@ -1,5 +1,7 @@
 """What cannot be trained is found before any data is read. Knows no framework."""
 
+from math import ceil
+
 from raymle import model as models
 from raymle.config.model import ModelConfig
 from raymle.config.train import PretrainedConfig, TrainConfig, WorkersRange
@@ -11,6 +13,8 @@ LOSSES = {
 }
 """Names of the losses of each task; the first is its default."""
 SCHEDULES = ("none", "cosine")
+ROUNDS_PER_EPOCH = 20
+"""Rounds of trees between two reports."""
 
 
 def check(train: TrainConfig, model: ModelConfig, *, folder: str = ".") -> None:
@@ -31,6 +35,14 @@ def check(train: TrainConfig, model: ModelConfig, *, folder: str = ".") -> None:
 def count(train: TrainConfig) -> int:
     """Return how many workers train."""
     return train.workers.min if isinstance(train.workers, WorkersRange) else train.workers
+
+
+def most_epochs(train: TrainConfig, model: ModelConfig) -> int:
+    """Return how many epochs there are at most; trees count every few rounds as one."""
+    if model.type != "trees":
+        return train.epochs
+    rounds: int = models.parameters(model).rounds
+    return ceil(rounds / ROUNDS_PER_EPOCH)
 
 
 def _comes_later(train: TrainConfig, model: ModelConfig) -> str:

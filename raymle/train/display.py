@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from raymle.records import Epoch
 
@@ -22,7 +22,13 @@ def display(epochs: int) -> Iterator[Show]:
         with _live(epochs) as show:
             yield show
     else:
-        yield lambda epoch: print(line(epoch, epochs), file=sys.stderr, flush=True)  # noqa: T201
+        yield lambda epoch: say(line(epoch, epochs))
+
+
+def say(text: str) -> None:
+    """Print a line of progress; nobody reading it any more is no reason to stop the work."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def line(epoch: Epoch, epochs: int) -> str:
@@ -53,11 +59,12 @@ def _live(epochs: int) -> Iterator[Show]:
         task = progress.add_task("training", total=epochs, left="")
 
         def show(epoch: Epoch) -> None:
+            progress.console.print(line(epoch, epochs), highlight=False)
             total = max(epochs, epoch.epoch)
             left = (time.monotonic() - started) / epoch.epoch * (total - epoch.epoch)
             progress.update(
                 task,
-                description=line(epoch, epochs),
+                description=f"epoch {epoch.epoch}",
                 total=total,
                 completed=epoch.epoch,
                 left=f"about {left:.0f} s left",

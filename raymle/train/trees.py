@@ -14,12 +14,12 @@ from raymle.errors import WorkError
 from raymle.loader import environment
 from raymle.model.params import TreesParams
 from raymle.records import Epoch, Metrics
+from raymle.train.check import ROUNDS_PER_EPOCH
 from raymle.train.objective import Objective
 
 if TYPE_CHECKING:
     from lightgbm import Booster
 
-ROUNDS_PER_EPOCH = 20
 LOSSES = {"absolute_error": "regression_l1", "huber": "huber"}
 """LightGBM's names; the others are its default."""
 

@@ -1,7 +1,6 @@
 """A search from spec to winner: check it, size it, run it, choose."""
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -93,7 +92,7 @@ def search(
         space=tree,
         open_run=lambda number: _child(spec, store, run, number),
         budget=config.budget,
-        show=_say,
+        show=training.say,
     )
     conduct.run(
         book,
@@ -176,7 +175,3 @@ def _winner(book: Any, spec: Spec, run: Run) -> Found:
         history=best.history,
         study=study,
     )
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201

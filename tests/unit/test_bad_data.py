@@ -78,7 +78,7 @@ CASES = [
     Case("column without values", {"a.csv": b"empty," + HEADER.encode() + b"".join(f",{row}".encode() for row in ROWS)}, "column 'empty' has no values", "data.drop: [empty]"),
     Case("null-typed parquet column", {"a.parquet": parquet(age=[1, 2, 3, 4], empty=pa.nulls(4), churned=LABELS)}, "column 'empty' has no values"),
     Case("column of NaN", {"a.parquet": parquet(age=[1, 2, 3, 4], empty=[float("nan")] * 4, churned=LABELS)}, "column 'empty' has no values"),
-    Case("target without values", {"a.parquet": parquet(age=[1, 2, 3, 4], churned=pa.nulls(4, pa.string()))}, "column 'churned' has no values"),
+    Case("target without values", {"a.parquet": parquet(age=[1, 2, 3, 4], churned=pa.nulls(4, pa.string()))}, "target 'churned' has no values"),
     Case("target missing in some rows", {"a.csv": GOOD + b"30,gold,\n31,gold,\n"}, "target 'churned' is missing in 2 of 62 rows", "leave those rows out"),
     Case("NaN in a number target", {"a.parquet": parquet(age=list(range(40)), churned=[float("nan")] + [i / 7 for i in range(39)])}, "target 'churned' is missing in 1 of 40 rows"),
     Case("infinite numbers", {"a.csv": GOOD + b"inf,gold,no\n-inf,gold,no\n"}, "column 'age' holds infinity in 2 of 62 rows", "null"),

@@ -25,7 +25,7 @@ OPTIONS = {
     "runs ls": {"--storage", "--json"},
     "runs show": {"--storage", "--json"},
     "runs diff": {"--storage", "--json"},
-    "runs rm": {"--storage", "--json"},
+    "runs rm": {"--force", "--storage", "--json"},
     "ui": {"--host", "--port", "--storage"},
     "doctor": {"--profile", "--json"},
 }

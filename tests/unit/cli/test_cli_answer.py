@@ -1,7 +1,7 @@
 """Tables and differences that verbs print."""
 
 from raymle.cli.answer import table
-from raymle.cli.review import differences
+from raymle.config.differences import differences
 
 
 def test_numbers_stand_to_the_right_and_nothing_trails() -> None:

@@ -87,7 +87,13 @@ def side(method="hash", seed=0, key=("id",), types=None, by=None, **fractions):
     columns = {"id": "number", "group": "category", "x": "number", "y": "boolean", **(types or {})}
     roles = {"id": "key" if "id" in key else "feature", "group": "group", "y": "target"}
     split = {"method": method, "seed": seed, "by": by, **({"fractions": fractions} if fractions else {})}
-    spec = Spec.model_validate({"name": "n", "data": {"source": "a", "target": "y", "key": key}, "split": split})
+    spec = Spec.model_validate(
+        {
+            "name": "n",
+            "data": {"source": "a", "target": "y", "key": key, "group": "group", "time": "when"},
+            "split": split,
+        }
+    )
     return spec, Schema(
         columns=tuple(Column(name=name, type=kind, role=roles.get(name, "feature")) for name, kind in columns.items()),
         target="y",

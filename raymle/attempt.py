@@ -1,0 +1,121 @@
+"""One attempt at a run: timed, recorded whatever ends it, made once for a key; one that fails early leaves nothing."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from raymle import tracking
+from raymle.config import Spec
+from raymle.config.differences import differences
+from raymle.errors import ConflictError, RaymleError, SetupError
+from raymle.records import Splits, Status, Trained
+from raymle.runtime import Execution
+from raymle.store import Store, lock, open_store
+from raymle.tracking import shelf
+
+Kind = Literal["run", "study"]
+NOT_THE_JOB = {"profiles", "folder", "storage", "tracking", "serve"}
+"""Sections that a run with the same key may differ in."""
+
+
+@dataclass
+class Clock:
+    """Seconds since the start and of each lap; monotonic, so a clock change cannot make one negative."""
+
+    started: float = field(default_factory=time.monotonic)
+    laps: dict[str, float] = field(default_factory=dict)
+
+    def lap(self, name: str) -> None:
+        """Give the time since the last lap a name."""
+        self.laps[name] = round(time.monotonic() - self.started - sum(self.laps.values()), 3)
+
+    def seconds(self) -> dict[str, float]:
+        """Return every lap and the total."""
+        return {**self.laps, "total": round(time.monotonic() - self.started, 3)}
+
+
+@contextmanager
+def untouched(storage: str) -> Iterator[Store]:
+    """Open a storage for the block; one that was not there before goes again when the block fails at its data."""
+    was_there = "://" in storage or Path(storage).exists()
+    store = open_store(storage)
+    if not os.access(store.root if store.root.exists() else store.root.parent, os.W_OK):
+        raise SetupError(f"storage {storage} cannot be written to", hint="change its permissions, or name another")
+    try:
+        yield store
+    except RaymleError:
+        if not was_there and not store.names("runs"):
+            shutil.rmtree(store.root, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def once(store: Store, key: str | None, spec: Spec, kind: Kind) -> Iterator[Trained | None]:
+    """Yield what an earlier call with the same key made, and let only one process at a time make it.
+
+    Raises:
+        ConflictError: another experiment or verb has used the key.
+    """
+    if key is None:
+        yield None
+        return
+    with lock(store, f"key-{hashlib.sha256(key.encode()).hexdigest()[:16]}"):
+        made = shelf.by_key(store, key)
+        earlier = shelf.load(store, made) if made else None
+        if earlier and (differing := _other_job(store, earlier, spec, kind)):
+            raise ConflictError(
+                f"key {key!r} belongs to run {made}: {differing}", hint="use another key for another job"
+            )
+        yield earlier
+
+
+def _other_job(store: Store, earlier: Trained, spec: Spec, kind: Kind) -> str:
+    """Say how an earlier call with the same key asked for something else; empty when it did not."""
+    if (earlier.name, earlier.study is not None) != (spec.name, kind == "study"):
+        return f"a {'study' if earlier.study else 'run'} of {earlier.name!r}"
+    searched = tuple(spec.tune.space) if kind == "study" and spec.tune else ()
+    made_by = shelf.load_spec(store, earlier.run_id)
+    there_and_here = (each.model_dump(mode="json", exclude=NOT_THE_JOB) for each in (made_by, spec))
+    for name, (there, here) in differences(*there_and_here).items():
+        if not any(name == path or name.startswith(f"{path}.") or path.startswith(f"{name}.") for path in searched):
+            return f"{name} is {there} there and {here} here"
+    return ""
+
+
+@contextmanager
+def recorded(
+    spec: Spec,
+    store: Store,
+    splits: Splits,
+    *,
+    kind: Kind,
+    execution: Execution,
+    clock: Clock,
+) -> Iterator[tracking.Run]:
+    """Open a tracked run for the block; whatever ends the block ends the run with the right status."""
+    run = tracking.start(
+        spec.tracking, store, experiment=spec.tracking.experiment or spec.name, name=spec.name, kind=kind
+    )
+    shelf.hold(store, run.id, splits.id)
+    with tracking.tee_stdout(store.root / "runs" / run.id / "stdout.log"):
+        try:
+            tracking.describe_inputs(run, spec, splits)
+            yield run
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            status: Status = "killed" if stopped else "failed"
+            reason = "it was stopped" if stopped else str(error) or type(error).__name__
+            shelf.save_failed(
+                store, run.id, spec, splits, status=status, reason=reason,
+                execution=execution.kind, seconds=clock.seconds(),
+            )  # fmt: skip
+            run.tags({"raymle.reason": reason[:4000]})
+            run.finish(status)
+            raise
+    run.finish("finished")

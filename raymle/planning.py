@@ -1,0 +1,104 @@
+"""What a verb would do, where, and why there: decided before anything is read or started."""
+
+import os
+from typing import Any
+
+from raymle import data, evaluate, runtime, tune
+from raymle import train as training
+from raymle.config import Spec, WorkersRange
+from raymle.errors import ResourceError, UsageError
+from raymle.measure import metrics
+from raymle.records import Plan, Schema, Splits
+from raymle.runtime import Execution
+
+ROWS_PER_SECOND = 150_000
+"""A small network on two cores: for the plan's guess only."""
+MANY_CLASSES, FEW_ROWS = 20, 10
+"""More classes than this with fewer rows each look like a number that was taken for classes."""
+
+
+def check(spec: Spec) -> None:
+    """Find what cannot work, or is not there yet, before anything is read or started."""
+    training.check(spec.train, spec.model, folder=spec.folder)
+    later = {
+        "evaluate.limits": bool(spec.evaluate.limits),
+        "cluster.provider": spec.cluster.provider is not None,
+        "cluster.max_dollars_per_hour": spec.cluster.max_dollars_per_hour is not None,
+    }
+    for name, is_asked in later.items():
+        if is_asked:
+            raise UsageError(f"{name} comes later", hint=f"leave {name} out")
+
+
+def why_ray(spec: Spec) -> str:
+    """Say why training cannot stay in this process; empty when it can."""
+    workers = spec.train.workers
+    most = workers.max if isinstance(workers, WorkersRange) else workers
+    return f"train.workers is {most}" if most > 1 else ""
+
+
+def locate(spec: Spec, source: Any = None) -> data.Source:
+    """Find the source, so that a missing file is the first thing that is told."""
+    words = data.words(spec.data, by=spec.split.by)
+    return data.resolve(source if source is not None else spec.data.source, folder=spec.folder, words=words)
+
+
+def place(spec: Spec, found: data.Source, *, needs_ray: str = "") -> Execution:
+    """Decide where the work runs."""
+    remote = any("://" in name for name in found.files)
+    execution = runtime.decide(spec.cluster, needs_ray=needs_ray, decoded_bytes=found.bytes, remote=remote)
+    wanted, have = training.count(spec.train) * spec.train.resources.cpu, os.cpu_count() or 1
+    if execution.address == "local" and wanted > have:
+        raise ResourceError(
+            f"{training.count(spec.train)} workers x {spec.train.resources.cpu:g} CPU are more than the {have} here",
+            hint="lower train.workers, or name a bigger cluster by cluster.address",
+        )
+    return execution
+
+
+def decisive(spec: Spec, schema: Schema) -> str:
+    """Name the metric that decides."""
+    return metrics.decisive(spec.evaluate.metric, schema.task, len(schema.classes))
+
+
+def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
+    """Check everything and say what a verb would do; nothing is started, nothing is written."""
+    check(spec)
+    trials = tune.check(spec).trials if verb == "tune" else 1
+    needs_ray = "a search runs on Ray Tune" if verb == "tune" else why_ray(spec)
+    found = locate(spec, source)
+    execution = place(spec, found, needs_ray=needs_ray)
+    schema = data.infer(found, spec.data, by=spec.split.by)
+    evaluate.check(spec.evaluate, spec.promote, schema, folder=spec.folder)
+    rows = found.bytes // max(1, 8 * len(schema.columns))
+    seconds = 6 + (12 if execution.on_ray else 0) + trials * spec.train.epochs * rows / ROWS_PER_SECOND
+    what = f"{spec.model.type} predicts {schema.target} ({schema.task}) from {len(schema.features)} columns"
+    steps = (
+        f"prepare {found.name}, about {found.bytes / 2**20:.1f} MB once decoded",
+        f"split by {spec.split.method}, the test rows sealed",
+        f"{trials} trials of at most {spec.train.epochs} epochs" if verb == "tune"
+        else f"train at most {spec.train.epochs} epochs with {spec.train.workers} worker(s)",
+        f"evaluate on validation, and record in {spec.storage}",
+    )  # fmt: skip
+    return Plan(
+        verb=verb, what=what, where=execution.kind if not execution.on_ray else f"Ray at {execution.address}",
+        why=execution.why, steps=steps, seconds=round(seconds, 1),
+    )  # fmt: skip
+
+
+def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:
+    """Say what the user may not have meant, now that the rows are counted."""
+    schema, rows = splits.data_schema, splits.rows
+    told = []
+    if rows["test"] < spec.promote.min_fresh_rows:
+        told.append(
+            f"{rows['test']:,} test rows are fewer than promote.min_fresh_rows, {spec.promote.min_fresh_rows:,}: "
+            "no score on them can promote"
+        )
+    if spec.model.type != "trees" and spec.train.batch_size > rows["train"]:
+        told.append(
+            f"train.batch_size {spec.train.batch_size:,} exceeds the {rows['train']:,} train rows: one step an epoch"
+        )
+    if len(schema.classes) > MANY_CLASSES and sum(rows.values()) < FEW_ROWS * len(schema.classes):
+        told.append(f"target {schema.target!r} has {len(schema.classes):,} classes for {sum(rows.values()):,} rows")
+    return tuple(told)
