@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,31 @@ def test_every_python_block_runs(page, tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_own_code_works_as_the_page_says(tmp_path):
+    import numpy as np
+    import pyarrow as pa
+
+    import raymle
+
+    (tmp_path / "mine.py").write_text("\n".join(blocks(ROOT / "docs/own-code.md", "python")))
+    draw = np.random.default_rng(0)
+    calls, days = draw.integers(0, 50, 900), draw.integers(1, 50, 900)
+    churned = np.where(calls / days + draw.normal(scale=0.3, size=900) > 1, "yes", "no")
+    table = pa.table({"calls": calls, "days": days, "plan": draw.choice(["a", "b"], 900), "churned": churned})
+    pyarrow.parquet.write_table(table, tmp_path / "churn.parquet")
+    (tmp_path / "raymle.yaml").write_text(
+        "name: churn\n"
+        "data: {source: churn.parquet, target: churned, transforms: ['mine:ratio']}\n"
+        "model: {type: 'mine:make', params: {width: 32}}\n"
+        "train: {loop: 'mine:loop', epochs: 3, batch_size: 64, optimizer: {learning_rate: 0.1}}\n"
+        "evaluate: {metrics: ['mine:profit']}\n"
+    )
+    run = raymle.Experiment.load(tmp_path / "raymle.yaml").train()
+    assert run.metrics["roc_auc"] > 0.8
+    assert "profit" in run.metrics
+    assert run.evaluate(table).metrics["roc_auc"] > 0.8
 
 
 def test_every_job_has_a_spec_that_loads_with_each_of_its_profiles():

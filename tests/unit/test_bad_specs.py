@@ -248,6 +248,15 @@ BAD_LINES: dict[str, tuple[tuple[str, ...], str | None, str, int, str]] = {
         3,
         "did you mean train.epochs?",
     ),
+    "a choice that is none": (
+        ("split.method=random",),
+        None,
+        "split.method is 'random', none of hash, stratified",
+        3,
+        "",
+    ),
+    "a seed that is too large": (("train.seed=5000000000",), None, "train.seed is 5000000000", 3, ""),
+    "a condition without a number": (("promote.require=['roc_auc >= 1.2.3']",), None, "is not a condition", 3, ""),
     "wrong value": (("train.epochs=many",), None, "train.epochs is 'many', not a whole number", 3, ""),
     "inside a word": (("name.first=a",), None, "name is {'first': 'a'}, not text", 3, ""),
 }
