@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import raymle
-from raymle import api
+from raymle import api, references
 
 ROWS = 900
 OWN = """
@@ -75,7 +75,7 @@ def test_a_scored_run_becomes_champion_and_answers_under_its_name(run, folder):
     assert "counts as test" in told
     assert "counts as validation" not in told  # the card keeps the score that counts
     assert run.promote().passed
-    found = api.locate("models:/signs@champion", run.storage)
+    found = references.model("models:/signs@champion", run.storage)
     assert (found.name, found.version) == ("signs", "1")
     assert found.spec == run.spec
     assert found.bundle == run.bundle
