@@ -245,7 +245,7 @@ def remove(refs: Sequence[str], *, storage: str = "runs", force: bool = False) -
             )
     for run_id in gone:
         shelf.remove(store, run_id)
-    freed = data.garbage(store, [trained.splits_id for trained in shelf.every(store)])
+    freed = data.garbage(store, {trained.splits_id for trained in shelf.every(store)} | shelf.held(store))
     return [*gone, *(f"shards {splits_id}" for splits_id in freed)]
 
 
@@ -253,7 +253,7 @@ def _tell(
     store: Store, record: Trained, *, metrics: Metrics | None = None, tags: dict[str, str] | None = None, text: str = ""
 ) -> None:
     """Add to a tracked run what was found out later."""
-    with reopen(shelf.load_spec(store, record.run_id).tracking, store, record.run_id) as run:
+    with reopen(shelf.load_spec(store, record.run_id), store, record.run_id) as run:
         run.metrics(metrics or {})
         run.tags(tags or {})
         if text:

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,8 @@ from raymle.store import Store, lock, open_store
 from raymle.tracking import shelf
 
 Kind = Literal["run", "study"]
+LEFTOVERS = {"memo", "locks", "shards", "sealed"}
+"""What an attempt that fails before its run begins leaves in its storage."""
 NOT_THE_JOB = {"profiles", "folder", "storage", "tracking", "serve"}
 """Sections that a run with the same key may differ in."""
 
@@ -51,8 +53,27 @@ def untouched(storage: str) -> Iterator[Store]:
         yield store
     except RaymleError:
         if not was_there and not store.names("runs"):
-            shutil.rmtree(store.root, ignore_errors=True)
+            _sweep(store.root)
         raise
+
+
+def _claim(store: Store, key: str | None, run_id: str) -> None:
+    if key and not shelf.claim_key(store, key, run_id):
+        raise ConflictError(f"another run works under key {key!r}", hint="wait for it, or use another key")
+
+
+def _sweep(root: Path) -> None:
+    """Remove a storage that holds nothing yet, unless another process has begun to work in it."""
+    from filelock import FileLock, Timeout
+
+    if {path.name for path in root.iterdir()} <= LEFTOVERS:
+        try:
+            with ExitStack() as locks:
+                for path in root.glob("locks/*.lock"):
+                    locks.enter_context(FileLock(path, timeout=0))
+                shutil.rmtree(root, ignore_errors=True)
+        except Timeout:
+            return
 
 
 @contextmanager
@@ -95,6 +116,7 @@ def recorded(
     splits: Splits,
     *,
     kind: Kind,
+    key: str | None,
     execution: Execution,
     clock: Clock,
 ) -> Iterator[tracking.Run]:
@@ -102,19 +124,23 @@ def recorded(
     run = tracking.start(
         spec.tracking, store, experiment=spec.tracking.experiment or spec.name, name=spec.name, kind=kind
     )
-    shelf.hold(store, run.id, splits.id)
+    shelf.hold(store, run.id, spec, splits, kind=kind)
     with tracking.tee_stdout(store.root / "runs" / run.id / "stdout.log"):
         try:
+            _claim(store, key, run.id)
             tracking.describe_inputs(run, spec, splits)
             yield run
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             status: Status = "killed" if stopped else "failed"
             reason = "it was stopped" if stopped else str(error) or type(error).__name__
-            shelf.save_failed(
-                store, run.id, spec, splits, status=status, reason=reason,
-                execution=execution.kind, seconds=clock.seconds(),
-            )  # fmt: skip
+            with suppress(RaymleError, OSError):  # a full disk is told of, and must not hide why
+                shelf.save_failed(
+                    store, run.id, spec, splits, status=status, reason=reason,
+                    execution=execution.kind, seconds=clock.seconds(),
+                )  # fmt: skip
+                if key and shelf.holder(store, key) == run.id:
+                    shelf.release_key(store, key)
             run.tags({"raymle.reason": reason[:4000]})
             run.finish(status)
             raise

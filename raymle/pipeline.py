@@ -35,7 +35,7 @@ def train(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained:
             splits = prepare(spec, store, source, execution, wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
-            with recorded(spec, store, splits, kind="run", execution=execution, clock=clock) as run:
+            with recorded(spec, store, splits, kind="run", key=key, execution=execution, clock=clock) as run:
                 epochs = fit(spec, store, splits, run.id)
                 wait()
                 fitted, history = follow(epochs, run, training.most_epochs(spec.train, spec.model))
@@ -58,13 +58,14 @@ def search(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained
             splits = prepare(spec, store, source, execution, wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
-            with recorded(spec, store, splits, kind="study", execution=execution, clock=clock) as run:
+            with recorded(spec, store, splits, kind="study", key=key, execution=execution, clock=clock) as run:
                 wait()
                 found = tune.search(
                     config, spec, splits, metric=decisive(spec, splits.data_schema), store=store, run=run
                 )
                 clock.lap("train")
-                with tracking.reopen(spec.tracking, store, found.run_id) as best:
+                with tracking.reopen(spec, store, found.run_id, ends=True) as best:
+                    tracking.describe_inputs(best, found.spec, splits)
                     return conclude(
                         found.spec, store, splits, best, (found.fitted, found.history),
                         execution=execution, clock=clock, key=key, study=found.study,
@@ -90,7 +91,8 @@ def fit(spec: Spec, store: Store, splits: Splits, run_id: str) -> Generator[Epoc
     """Train one model, its bundle in the run's folder."""
     return training.fit(
         spec.train, spec.model, splits,
-        metric=decisive(spec, splits.data_schema), folder=spec.folder, out=store.root / "runs" / run_id / "bundle",
+        metric=decisive(spec, splits.data_schema), folder=spec.folder, storage=spec.storage,
+        out=store.root / "runs" / run_id / "bundle",
         transforms=spec.data.transforms,
     )  # fmt: skip
 
@@ -139,7 +141,10 @@ def conclude(
         best_epoch=fitted.best_epoch, warnings=(*splits.warnings, *advice(spec, splits)), study=study,
     )  # fmt: skip
     shelf.save(store, trained, spec)
-    if key:
-        shelf.claim_key(store, key, trained.run_id)
+    store.publish(f"runs/{run.id}")
+    if key and study:
+        shelf.claim_key(store, key, trained.run_id, instead_of=study.id)
+    if study:
+        shelf.let_go(store, study.id)
     tracking.record_result(run, trained, spec, splits, out, receipt=evaluate.receipt(store, splits, name=spec.name))
     return trained

@@ -7,6 +7,7 @@ from raymle import data, evaluate, runtime, tune
 from raymle import train as training
 from raymle.config import Spec, WorkersRange
 from raymle.errors import ResourceError, UsageError
+from raymle.loader import environment
 from raymle.measure import metrics
 from raymle.records import Plan, Schema, Splits
 from raymle.runtime import Execution
@@ -90,6 +91,8 @@ def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:
     """Say what the user may not have meant, now that the rows are counted."""
     schema, rows = splits.data_schema, splits.rows
     told = []
+    if "://" in spec.storage and not (spec.tracking.uri or environment("MLFLOW_TRACKING_URI")):
+        told.append("tracking.uri is not set: MLflow's pages and the registry stay on this machine, not in the storage")
     if rows["test"] < spec.promote.min_fresh_rows:
         told.append(
             f"{rows['test']:,} test rows are fewer than promote.min_fresh_rows, {spec.promote.min_fresh_rows:,}: "

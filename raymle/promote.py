@@ -41,6 +41,7 @@ def promote(config: PromoteConfig, trained: Trained, *, store: Store, tracking: 
         store,
         name=name,
         run_id=trained.run_id,
+        experiment=trained.name,
         bundle=bundle(store, trained),
         tags=_tags(opening, trained.run_id) if opening else {},
     )

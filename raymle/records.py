@@ -14,7 +14,7 @@ Metrics = dict[str, float]
 class Record(BaseModel):
     """A frozen set of facts; ``model_dump_json`` and ``model_validate_json`` are its file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)  # a newer version may have written more
 
     def _repr_html_(self) -> str:
         from html import escape

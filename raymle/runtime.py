@@ -28,6 +28,7 @@ OWN_RAY = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "3",
 }
 """Environment of a Ray that one command starts and ends."""
+TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105  the name of one
 
 
 class Execution(Record):
@@ -152,8 +153,9 @@ def _own_settings() -> Iterator[dict[str, Any]]:
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
     settings = OWN_RAY | {"RAY_AUTH_TOKEN_PATH": str(token)}
-    before = {name: environment(name) for name in settings}
+    before = {name: environment(name) for name in (*settings, TOKEN)}
     os.environ.update(settings)
+    os.environ.pop(TOKEN, None)  # it would go before the file
     _reread_auth()
     try:
         yield {"include_dashboard": False, "_temp_dir": str(folder / "ray")}

@@ -14,14 +14,20 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, final
 from urllib.parse import urlparse
 
 from raymle.errors import ArtifactError, ConflictError, SetupError, UsageError
+from raymle.folders import MANIFEST as MANIFEST
+from raymle.folders import commit as commit
+from raymle.folders import digest as digest
+from raymle.folders import draft_folder as draft_folder
+from raymle.folders import verify as verify
+from raymle.folders import write_durably as write_durably
 
-MANIFEST = "MANIFEST.json"
+S3_HINT = "check the bucket, the credentials, AWS_REGION and AWS_ENDPOINT_URL in the environment"
 
 
 class Store(Protocol):
@@ -119,25 +125,23 @@ class ObjectStore:
         return f"{self._prefix}/{name}".lstrip("/")
 
     def write_new(self, name: str, data: bytes) -> bool:
-        """Create an object by a conditional PUT; False when it exists already."""
-        from botocore.exceptions import ClientError
+        """Create an object by a conditional PUT; False when another one exists already.
 
-        try:
-            self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=data, IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict"}:
-                return False
-            raise SetupError(f"cannot write {name} to {self.uri}: {error}") from error
+        An answer that was lost is asked for again, and the object is found there: if it is ours, it was created.
+        """
+        with self._explained(f"write {name} to"):
+            try:
+                self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=data, IfNoneMatch="*")
+            except self._client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] not in {"PreconditionFailed", "ConditionalRequestConflict"}:
+                    raise
+                return self.read(name) == data
         return True
 
     def read(self, name: str) -> bytes:
         """Return an object's bytes."""
-        from botocore.exceptions import ClientError
-
-        try:
+        with self._explained(f"read {name} from", absent=f"{name} is not in the storage {self.uri}"):
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._key(name))["Body"].read()
-        except ClientError as error:
-            raise ArtifactError(f"{name} is not in the storage {self.uri}: {error}") from error
         return body
 
     def names(self, prefix: str) -> list[str]:
@@ -145,33 +149,44 @@ class ObjectStore:
         base = self._key(prefix).rstrip("/") + "/"
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=base, Delimiter="/")
         found: set[str] = set()
-        for page in pages:
-            found.update(item["Key"][len(base) :] for item in page.get("Contents", []))
-            found.update(item["Prefix"][len(base) :].rstrip("/") for item in page.get("CommonPrefixes", []))
+        with self._explained(f"list {prefix} in"):
+            for page in pages:
+                found.update(item["Key"][len(base) :] for item in page.get("Contents", []))
+                found.update(item["Prefix"][len(base) :].rstrip("/") for item in page.get("CommonPrefixes", []))
         return sorted(found)
 
     def publish(self, folder: str) -> None:
         """Upload a committed folder, its manifest last: until then nobody sees it."""
         source = self.root / folder
         files = [path for path in sorted(source.rglob("*")) if path.is_file() and path.name != MANIFEST]
-        for path in [*files, source / MANIFEST]:
-            self._client.upload_file(str(path), self._bucket, self._key(f"{folder}/{path.relative_to(source)}"))
+        manifest = [source / MANIFEST] if (source / MANIFEST).exists() else []
+        with self._explained(f"write {folder} to"):
+            for path in [*files, *manifest]:
+                self._client.upload_file(str(path), self._bucket, self._key(f"{folder}/{path.relative_to(source)}"))
 
     def fetch(self, folder: str) -> Path:
         """Download a published folder unless a whole copy is here, and verify its checksums."""
         target = self.root / folder
         if not (target / MANIFEST).exists():
-            draft = draft_folder(self.root)
             manifest = json.loads(self.read(f"{folder}/{MANIFEST}"))
-            for name in [*manifest["files"], MANIFEST]:
+            draft = draft_folder(self.root)
+            try:
+                self._download(folder, [*manifest["files"], MANIFEST], draft)
+                verify(draft, deep=True)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(OSError):  # another process was first; whose copy it is does not matter
+                    draft.rename(target)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+        verify(target, deep=False)
+        return target
+
+    def _download(self, folder: str, names: list[str], draft: Path) -> None:
+        with self._explained(f"read {folder} from", absent=f"{folder} is not whole in the storage {self.uri}"):
+            for name in names:
                 path = draft / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._client.download_file(self._bucket, self._key(f"{folder}/{name}"), str(path))
-            verify(draft, deep=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            draft.rename(target)
-        verify(target, deep=False)
-        return target
 
     def remove(self, folder: str) -> None:
         """Remove a folder here and in the bucket."""
@@ -179,9 +194,25 @@ class ObjectStore:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=self._key(folder).rstrip("/") + "/"
         )
-        for page in pages:
-            for item in page.get("Contents", []):
-                self._client.delete_object(Bucket=self._bucket, Key=item["Key"])
+        with self._explained(f"remove {folder} from"):
+            for page in pages:
+                for item in page.get("Contents", []):
+                    self._client.delete_object(Bucket=self._bucket, Key=item["Key"])
+
+    @contextmanager
+    def _explained(self, doing: str, *, absent: str = "") -> Iterator[None]:
+        """Turn what S3 says into one sentence; only an object that is not there is absent."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if absent and code in {"404", "NoSuchKey"}:
+                raise ArtifactError(absent) from error
+            raise SetupError(f"cannot {doing} {self.uri}: {code}", hint=S3_HINT) from error
+        except BotoCoreError as error:
+            raise SetupError(f"cannot {doing} {self.uri}: {error}", hint=S3_HINT) from error
 
 
 def open_store(uri: str, *, cache: Path | None = None) -> Store:
@@ -202,60 +233,6 @@ def open_store(uri: str, *, cache: Path | None = None) -> Store:
     client = boto3.client("s3", config=Config(retries=retries, connect_timeout=5, read_timeout=60))
     place = hashlib.sha256(uri.rstrip("/").encode()).hexdigest()[:16]
     return ObjectStore(uri, client, (cache or Path.home() / ".cache" / "raymle") / place)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def draft_folder(root: Path) -> Path:
-    """Make an empty temporary folder beside what will be committed."""
-    folder = root / f".tmp-{uuid.uuid4().hex}"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def commit(draft: Path, target: Path) -> Path:
-    """Write the manifest of a finished draft and move it into place in one step.
-
-    Raises:
-        ConflictError: the target is there already.
-    """
-    files = {str(path.relative_to(draft)): digest(path) for path in sorted(draft.rglob("*")) if path.is_file()}
-    write_durably(draft / MANIFEST, json.dumps({"format": 1, "files": files}, indent=1).encode())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        draft.rename(target)
-    except OSError:
-        if not target.exists():
-            raise
-        shutil.rmtree(draft)
-        raise ConflictError(f"{target.name} is there already") from None
-    return target
-
-
-def digest(path: Path) -> dict[str, Any]:
-    """Return a file's size in bytes and sha256."""
-    with path.open("rb") as file:
-        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def verify(folder: Path, *, deep: bool) -> None:
-    """Raise ArtifactError unless every file of the manifest is there with its size, and its sha256 if deep."""
-    try:
-        files: dict[str, Any] = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError):
-        raise ArtifactError(f"{folder} is not whole: it has no valid {MANIFEST}") from None
-    for name, expected in files.items():
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder.resolve()) or not path.is_file():
-            raise ArtifactError(f"{folder} is damaged: {name} is missing")
-        if path.stat().st_size != expected["size"] or (deep and digest(path) != expected):
-            raise ArtifactError(f"{folder} is damaged: {name} is not what its manifest says")
 
 
 @contextmanager

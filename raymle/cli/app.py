@@ -15,10 +15,7 @@ from typer.main import get_command
 
 from raymle.cli import data, init, judge, later, make, review, use
 from raymle.cli.answer import Answer
-from raymle.errors import RaymleError, SetupError
-
-NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
-"""What the system refuses, whoever asks."""
+from raymle.errors import RaymleError, ResourceError, SetupError, WorkError
 
 app = typer.Typer(
     add_completion=False,
@@ -55,7 +52,8 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminated)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the caller has closed it
@@ -73,22 +71,38 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     try:
         answer = _invoke([word for word in arguments if word != "--debug"])
-        return answer.show() if isinstance(answer, Answer) else int(answer or 0)
-    except BrokenPipeError:
-        _forget_stdout()
-        return 0
+        return _show(answer) if isinstance(answer, Answer) else int(answer or 0)
     except KeyboardInterrupt as stopped:
         print("stopped", file=sys.stderr)
         return int(stopped.args[0]) if stopped.args else 130
     except RaymleError as error:
         return _fail(error, str(error), error.hint, error.exit_code, debug=debug)
+    except SystemExit as error:
+        message = f"code that was called left the process by sys.exit({error.code!r})"
+        return _fail(error, message, "raise an exception there instead", WorkError.exit_code, debug=debug)
     except OSError as error:
-        if error.errno not in NOT_OURS:
-            return _bug(error, debug=debug)
-        message = f"{error.filename or 'the output'} cannot be written: {error.strerror}"
-        return _fail(error, message, "make room, or change its permissions", SetupError.exit_code, debug=debug)
+        return _refused(error, debug=debug)
     except Exception as error:  # noqa: BLE001  the last boundary: a bug is told in one sentence too
         return _bug(error, debug=debug)
+
+
+def _show(answer: Answer) -> int:
+    try:
+        return answer.show()
+    except BrokenPipeError:  # the work is done; only its reader has gone
+        _forget_stdout()
+        return answer.code
+
+
+def _refused(error: OSError, *, debug: bool) -> int:
+    """Tell what the system refuses, whoever asks; anything else is a bug."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        message = f"{error.filename or 'the disk of the storage'} is full: {error.strerror}"
+        return _fail(error, message, "make room, then type the same again", ResourceError.exit_code, debug=debug)
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        message = f"{error.filename or 'the output'} cannot be written: {error.strerror}"
+        return _fail(error, message, "change its permissions, or name another place", SetupError.exit_code, debug=debug)
+    return _bug(error, debug=debug)
 
 
 def _bug(error: BaseException, *, debug: bool) -> int:
@@ -128,9 +142,9 @@ def _fail(error: BaseException, message: str, hint: str, code: int, *, debug: bo
     return code
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> None:
+def _terminated(number: int, _frame: FrameType | None) -> None:
     """Unwind as Ctrl-C does, so that processes and drafts are cleaned up."""
-    raise KeyboardInterrupt(128 + signal.SIGTERM)
+    raise KeyboardInterrupt(128 + number)
 
 
 def _forget_stdout() -> None:

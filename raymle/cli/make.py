@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from raymle.cli.answer import Answer, metrics_text, verb
-from raymle.cli.options import Json, Key, Plan, Profile, SpecWords, experiment
+from raymle.cli.options import Json, Key, Plan, Profile, SpecWords, experiment, usual_home
 
 if TYPE_CHECKING:
-    from raymle import records
+    from raymle import api, records
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def train(
     loaded = experiment(words, profile)
     if plan:
         return planned(loaded.plan("train"), as_json=json)
-    return trained(loaded.train(key=key).record, as_json=json)
+    return trained(loaded.train(key=key), as_json=json)
 
 
 def tune(
@@ -48,12 +48,15 @@ def tune(
     loaded = experiment(words, profile, searched=True)
     if plan:
         return planned(loaded.plan("tune"), as_json=json)
-    return trained(loaded.tune(key=key).record, as_json=json)
+    return trained(loaded.tune(key=key), as_json=json)
 
 
-def trained(record: "records.Trained", *, as_json: bool) -> Answer:
+def trained(run: "api.Run", *, as_json: bool) -> Answer:
     """Answer with a trained model."""
-    next_steps = f"next: raymle score {record.run_id}    or look at it: raymle runs show {record.run_id}"
+    record, where = run.record, "" if run.storage == usual_home() else f" --storage {run.storage}"
+    next_steps = f"next: raymle score {record.run_id}{where}    or: raymle runs show {record.run_id}{where}"
+    if not record.rows["test"]:
+        next_steps = f"next: raymle runs show {record.run_id}{where}    (no rows are sealed: there is no final score)"
     note = "\n".join([*(f"warning: {each}" for each in record.warnings), next_steps])
     return Answer(trained_document(record), trained_text(record), as_json, note=note)
 

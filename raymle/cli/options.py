@@ -62,16 +62,21 @@ def home(storage: str | None) -> str:
     Raises:
         ArtifactError: it is not there; a verb that reads must not make one.
     """
-    if storage is None and Path("raymle.yaml").is_file():
-        from raymle import loader
-
-        storage = loader.load().storage
-    place = storage or "runs"
+    place = storage or usual_home()
     if "://" not in place and not Path(place).is_dir():
         raise ArtifactError(
             f"there is no storage {place}", hint="go to the folder of the spec, or name it with --storage"
         )
     return place
+
+
+def usual_home() -> str:
+    """Return the storage that a verb without one means: that of ./raymle.yaml, or ./runs."""
+    if not Path("raymle.yaml").is_file():
+        return "runs"
+    from raymle import loader
+
+    return loader.load().storage
 
 
 def home_of(model: str, storage: str | None) -> str:

@@ -1,8 +1,9 @@
 """The ``tracking`` and ``cluster`` sections: where records go and where work runs."""
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from raymle.config.base import Section
 
@@ -14,6 +15,13 @@ class TrackingConfig(Section):
     """MLflow's address; null: MLFLOW_TRACKING_URI, else SQLite in storage."""
     experiment: str | None = None
     """MLflow's experiment; null takes the spec's name."""
+
+    @field_validator("uri")
+    @classmethod
+    def _no_password(cls, value: str | None) -> str | None:
+        if value and re.search(r"://[^/@]*:[^/@]*@|[?&](password|token|secret)=", value):
+            raise ValueError("a spec is recorded, so it holds no password; set MLFLOW_TRACKING_URI in the environment")
+        return value
 
 
 class ClusterConfig(Section):

@@ -20,7 +20,7 @@ from raymle.data.split import Hashes
 from raymle.data.transform import Encoded, Transform
 from raymle.errors import ArtifactError
 from raymle.records import Splits
-from raymle.store import MANIFEST, Store
+from raymle.store import MANIFEST, Store, open_store
 
 
 @final
@@ -81,6 +81,23 @@ def find(store: Store, splits_id: str) -> Splits | None:
         return None
     found = Splits.model_validate_json((folder / "splits.json").read_text())
     return found.model_copy(update={"path": str(folder), "reused": True})
+
+
+def here(splits: Splits, storage: str) -> Splits:
+    """Return the splits as this machine has them: where they were prepared, or fetched from the storage.
+
+    Raises:
+        ArtifactError: they are in neither place.
+    """
+    if Path(splits.path).exists():
+        return splits
+    found = find(open_store(storage), splits.id)
+    if found is None:
+        raise ArtifactError(
+            f"prepared data {splits.id} is not on this machine, nor in the storage {storage}",
+            hint="set storage to s3://bucket/prefix, or to a folder that every node mounts",
+        )
+    return found
 
 
 @final

@@ -66,6 +66,7 @@ def connect(uri: str, *, retries: int = 2) -> "MlflowClient":
 
     environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(retries)  # type: ignore[no-untyped-call]
     environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)  # type: ignore[no-untyped-call]
+    environment_variables.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)  # type: ignore[no-untyped-call]
     environment_variables.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # type: ignore[no-untyped-call]
     environment_variables.MLFLOW_ALLOW_PICKLE_DESERIALIZATION.set(False)  # type: ignore[no-untyped-call]
     if uri.startswith(SQLITE):
@@ -77,10 +78,11 @@ def connect(uri: str, *, retries: int = 2) -> "MlflowClient":
 def reachable(uri: str) -> Iterator[None]:
     """Turn MLflow's failures inside the block into one sentence."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, OSError, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         raise SetupError(
             f"MLflow at {redacted(uri)} failed: {brief(error)}",
             hint="check tracking.uri, MLFLOW_TRACKING_URI and the server",

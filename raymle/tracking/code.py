@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from raymle.records import Record
 
 SOURCES = (".py", ".yaml", ".yml", ".toml", ".sql")
 SKIPPED = ("__pycache__", "node_modules", "site-packages", "build", "dist")
+SECRET = re.compile(r"(?i)secret|credential|passw")
 MOST_FILES = 2000
 MOST_BYTES = 1_000_000
 
@@ -61,7 +63,12 @@ def sources(root: Path) -> list[str]:
         folders[:] = sorted(name for name in folders if _is_ours(Path(place) / name))
         for name in sorted(files):
             path = Path(place) / name
-            if path.suffix in SOURCES and name[0] != "." and path.stat().st_size <= MOST_BYTES:
+            if (
+                path.suffix in SOURCES
+                and name[0] != "."
+                and not SECRET.search(name)
+                and path.stat().st_size <= MOST_BYTES
+            ):
                 found.append(str(path.relative_to(root)))
         if len(found) > MOST_FILES:
             break

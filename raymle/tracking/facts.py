@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raymle.config import Spec, TrackingConfig
+from raymle.config import Spec
 from raymle.records import Seal, Splits, Status, Trained
 from raymle.tracking import code, registry
 from raymle.tracking.card import card
@@ -72,15 +72,22 @@ def record_result(
 
 
 @contextmanager
-def reopen(config: TrackingConfig, store: "Store", run_id: str) -> Iterator[Run]:
-    """Hold an earlier run open for the block, to add to it."""
-    run = start(config, store, experiment="", run_id=run_id)
+def reopen(spec: Spec, store: "Store", run_id: str, *, ends: bool = False) -> Iterator[Run]:
+    """Hold an earlier run open for the block, to add to it.
+
+    Args:
+        spec: What made the run: it says where it is tracked.
+        store: Where its journal is, or a new one goes when it was made on another machine.
+        run_id: The run.
+        ends: Whether the run ends with the block; else its end stays when it was.
+    """
+    run = start(spec.tracking, store, experiment=spec.tracking.experiment or spec.name, name=spec.name, run_id=run_id)
     status: Status = "failed"
     try:
         yield run
         status = "finished"
     finally:
-        run.finish(status)
+        run.finish(status, again=not ends)
 
 
 def flat(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -11,9 +11,8 @@ from raymle.config import TrackingConfig
 from raymle.errors import ArtifactError, ConflictError, UsageError
 from raymle.records import Schema
 from raymle.store import MANIFEST, draft_folder, lock, verify
-from raymle.tracking import client, sent
+from raymle.tracking import client, sender, sent
 from raymle.tracking.replay import RUN_TAG
-from raymle.tracking.run import send_pending
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,34 +26,54 @@ TYPES = {"number": "double", "boolean": "boolean", "timestamp": "datetime"}
 
 
 def register(
-    config: TrackingConfig, store: "Store", *, name: str, run_id: str, bundle: Path, tags: Mapping[str, str]
+    config: TrackingConfig,
+    store: "Store",
+    *,
+    name: str,
+    run_id: str,
+    experiment: str,
+    bundle: Path,
+    tags: Mapping[str, str],
 ) -> str:
     """Make a version of a run's bundle and return its number; the same bundle again is the same version.
 
     Raises:
         SetupError: MLflow does not have the run and cannot be reached.
     """
-    send_pending(config, store)
     uri = client.address(config, store)
-    mlflow = client.connect(uri)
+    if (sent.journals(store.root) / f"{run_id}.jsonl").exists():
+        sender.flush(store, uri, run_id)
     whole = _digest(bundle)
     with client.reachable(uri), lock(store, "registry"):
+        mlflow = client.connect(uri)
         _ensure(mlflow, name)
         for found in mlflow.search_model_versions(f"name = '{name}'"):
             if (found.tags.get(RUN_TAG), found.tags.get(BUNDLE_TAG)) == (run_id, whole):
                 return str(found.version)
-        state = sent.load(sent.journals(store.root) / f"{run_id}.jsonl", uri)
-        model = next(reversed(state.models.values()), None)
-        if state.run_id is None or model is None:
-            raise ArtifactError(f"MLflow has no model of run {run_id}", hint="see journals/sender.log in the storage")
+        model = _model_of(mlflow, run_id, config.experiment or experiment)
         made = mlflow.create_model_version(
             name,
-            mlflow.get_logged_model(model).artifact_location,
-            run_id=state.run_id,
+            model.artifact_location,
+            run_id=model.source_run_id,
             tags={**tags, RUN_TAG: run_id, BUNDLE_TAG: whole},
-            model_id=model,
+            model_id=model.model_id,
         )
     return str(made.version)
+
+
+def _model_of(mlflow: "MlflowClient", run_id: str, experiment: str) -> Any:
+    """Return the logged model of a run, wherever that was made.
+
+    Raises:
+        ArtifactError: MLflow has none.
+    """
+    found = mlflow.get_experiment_by_name(experiment)
+    places = [found.experiment_id] if found else []
+    runs = mlflow.search_runs(places, f"tags.`{RUN_TAG}` = '{run_id}'") if places else []
+    models = mlflow.search_logged_models(places, f"source_run_id = '{runs[0].info.run_id}'") if runs else []
+    if not models:
+        raise ArtifactError(f"MLflow has no model of run {run_id}", hint="see journals/sender.log in the storage")
+    return models[0]
 
 
 def champion(config: TrackingConfig, store: "Store", name: str) -> tuple[str, str] | None:
@@ -74,10 +93,12 @@ def set_alias(
         ConflictError: somebody else was first.
     """
     uri = client.address(config, store)
-    mlflow = client.connect(uri)
     with client.reachable(uri), lock(store, "registry"):
+        mlflow = client.connect(uri)
         found = _aliased(mlflow, name, alias)
         current = str(found.version) if found else None
+        if current == version:
+            return
         if current != expected:
             raise ConflictError(
                 f"{name}@{alias} is version {current}, not {expected}: another promotion was first",
@@ -108,8 +129,8 @@ def resolve(config: TrackingConfig, store: "Store", reference: str) -> Registere
             f"{reference!r} names no registered model", hint="write models:/churn@champion or models:/churn/3"
         )
     uri = client.address(config, store)
-    mlflow = client.connect(uri)
     with client.reachable(uri):
+        mlflow = client.connect(uri)
         found = _version(mlflow, match["name"], match["alias"], match["version"])
         if found is None:
             raise ArtifactError(

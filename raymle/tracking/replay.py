@@ -42,6 +42,7 @@ def send(target: Target, path: Path) -> int:
         state = state.model_copy(
             update={
                 "offset": batch[-1].end,
+                "finished": batch[-1].event["do"] == "finish",
                 "models": state.models | models,
                 "refused": (*state.refused, *refused)[-100:],
             }
@@ -100,7 +101,7 @@ def _experiment(target: Target, name: str) -> str:
             return str(target.client.create_experiment(name, artifact_location=location))
         found = target.client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage != "active":
-        raise ConnectionError(f"experiment {name!r} is deleted: restore it in MLflow or use another name")
+        raise ArtifactError(f"experiment {name!r} is deleted: restore it in MLflow or use another name")
     return str(found.experiment_id)
 
 
@@ -144,7 +145,7 @@ def _call(target: Target, state: Sent, events: list[Event]) -> dict[str, str]:
             _dataset(client, run, event)
         case "model":
             return {event["name"]: _model(client, state, event, _present(target, event))}
-        case "finish":
+        case "finish" if not event.get("again"):  # what is found out later does not end a run a second time
             client.set_terminated(run, STATUS[event["status"]], end_time=event["at"])
     return {}
 

@@ -136,14 +136,14 @@ class JournalRun:
         """Set the Markdown that a reviewer reads first."""
         self.tags({NOTE: card})
 
-    def finish(self, status: Status) -> None:
+    def finish(self, status: Status, *, again: bool = False) -> None:
         """End the run, and wait a bounded time until MLflow has it; a second call does nothing."""
         if not self._open:
             return
         self._open = False
         if self._watch:
             self._watch.close()
-        self._add("finish", status=status)
+        self._add("finish", status=status, **({"again": True} if again else {}))
         self._journal.close()
         reason = self._sender.close() if self._sender else ""
         if reason:

@@ -63,12 +63,12 @@ def launch(store: "Store", uri: str, run_id: str | None) -> Sender:
     return Sender(process, uri)
 
 
-def flush(store: "Store", uri: str) -> None:
-    """Send everything that is not sent.
+def flush(store: "Store", uri: str, run_id: str | None = None) -> None:
+    """Send what is not sent of a run and its trials, or of every run that has ended.
 
     Raises:
         SetupError: MLflow does not take it.
     """
-    reason = launch(store, uri, None).close()
+    reason = launch(store, uri, run_id).close()
     if reason:
         raise SetupError(f"journals are left unsent: {reason}", hint="they stay in the storage; try again later")

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from raymle.records import Record
 from raymle.tracking.client import digest
+from raymle.tracking.journal import is_abandoned
 
 NOTHING: Mapping[Path, int] = {}
 
@@ -20,6 +21,8 @@ class Sent(Record):
     experiment_id: str | None = None
     offset: int = 0
     """Bytes of the journal that MLflow has."""
+    finished: bool = False
+    """Whether the last of them is the run's end."""
     models: dict[str, str] = {}  # noqa: RUF012  pydantic copies it
     """MLflow's id of each logged model, by name."""
     refused: tuple[str, ...] = ()
@@ -47,7 +50,7 @@ def save(journal: Path, state: Sent) -> None:
 
 
 def unsent(root: Path, uri: str, *, known: Mapping[Path, int] = NOTHING) -> Iterator[Path]:
-    """Yield the journals that the address has not all of, newest first.
+    """Yield the journals that the address has not all of, or not the end of a run that died; newest first.
 
     Args:
         root: The storage's folder.
@@ -59,7 +62,8 @@ def unsent(root: Path, uri: str, *, known: Mapping[Path, int] = NOTHING) -> Iter
         if known.get(path) == size:
             continue
         state = load(path, uri)
-        if state.offset < size and (state.run_id is None or state.uri == digest(uri)):
+        is_theirs = state.run_id is not None and state.uri != digest(uri)
+        if not is_theirs and (state.offset < size or (not state.finished and is_abandoned(path))):
             yield path
 
 

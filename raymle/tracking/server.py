@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from raymle.store import Store
 
 FOREVER_S = 1e9
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def ui(config: TrackingConfig, store: "Store", *, host: str = "127.0.0.1", port: int = 5000) -> None:
@@ -62,7 +62,7 @@ def running(
 
 def command(store: "Store", uri: str, *, host: str, port: int) -> list[str]:
     """Return the command line; the address goes through the environment, it may hold a password."""
-    names = ("localhost:*", "127.0.0.1:*", "[::1]:*")  # any port: an ssh tunnel may end at another one
+    names = ("localhost:*", "127.0.0.1:*")  # any port: an ssh tunnel may end at another one
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
         *("--allowed-hosts", ",".join(["localhost", "127.0.0.1", *names])),

@@ -7,9 +7,12 @@ import hashlib
 import json
 import os
 import platform
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
 
 from raymle.config import Spec
 from raymle.errors import ArtifactError, ConflictError
@@ -44,29 +47,24 @@ def save_failed(
     seconds: Metrics | None = None,
 ) -> None:
     """Put a run that came to no model on the shelf; ``reason`` goes beside it."""
-    trained = Trained(
-        run_id=run_id,
-        name=spec.name,
-        status=status,
-        task=splits.data_schema.task,
-        metric="",
-        metrics={},
-        bundle="",
-        splits_id=splits.id,
-        rows=dict(splits.rows),
-        seconds=seconds or {},
-        execution=execution,
-        model=spec.model.type,
-        parameters=0,
-    )
+    trained = _unfinished(run_id, spec, splits, status=status)
+    trained = trained.model_copy(update={"seconds": seconds or {}, "execution": execution})
     store.write_new(f"runs/{run_id}/reason.txt", reason.encode())
     if not _has_record(store, run_id):
         save(store, trained, spec)
 
 
-def hold(store: "Store", run_id: str, splits_id: str) -> None:
-    """Say that a run which has no record yet needs its prepared data."""
-    store.write_new(f"runs/{run_id}/using.json", json.dumps({"splits_id": splits_id, **_myself()}).encode())
+def hold(store: "Store", run_id: str, spec: Spec, splits: Splits, *, kind: str) -> None:
+    """Say that a run has begun: it needs its prepared data, and is seen although it has no record yet."""
+    begun = _unfinished(run_id, spec, splits, status="running")
+    claim = {"splits_id": splits.id, "kind": kind, **_myself(), "begun": begun.model_dump(mode="json")}
+    store.write_new(f"runs/{run_id}/using.json", json.dumps(claim).encode())
+    store.write_new(f"runs/{run_id}/begun.json", spec.model_dump_json(by_alias=True, indent=1).encode())
+
+
+def let_go(store: "Store", run_id: str) -> None:
+    """Say that a run is over that has no record of its own, as a study has none: its best run has."""
+    store.write_new(f"runs/{run_id}/over.json", b"{}")
 
 
 def held(store: "Store") -> set[str]:
@@ -76,13 +74,23 @@ def held(store: "Store") -> set[str]:
 
 
 def load(store: "Store", run_id: str) -> Trained:
-    """Return a run's record."""
-    return Trained.model_validate_json(store.read(f"runs/{run_id}/record.json"))
+    """Return a run's record.
+
+    Raises:
+        ArtifactError: there is none, or it is damaged.
+    """
+    found = _record(store, run_id)
+    if found is None:
+        raise ArtifactError(f"there is no run {run_id} in {store.uri}", hint="raymle runs ls shows what is there")
+    return found
 
 
 def load_spec(store: "Store", run_id: str) -> Spec:
     """Return the spec that made a run."""
-    return Spec.model_validate_json(store.read(f"runs/{run_id}/spec.json"))
+    try:
+        return Spec.model_validate_json(store.read(f"runs/{run_id}/spec.json"))
+    except ArtifactError:
+        return Spec.model_validate_json(store.read(f"runs/{run_id}/begun.json"))
 
 
 def find(store: "Store", ref: str) -> str:
@@ -97,9 +105,9 @@ def find(store: "Store", ref: str) -> str:
             raise ArtifactError(f"there is no run in {store.uri}", hint="make one: raymle train")
         return newest[0].run_id
     names = store.names("runs")
-    if ref in names and _has_record(store, ref):
+    if ref in names and _record(store, ref):
         return ref
-    near = [name for name in names if name.startswith(ref) and _has_record(store, name)] if ref else []
+    near = [name for name in names if name.startswith(ref) and _record(store, name)] if ref else []
     if len(near) == 1:
         return near[0]
     if len(near) > 1:
@@ -115,8 +123,17 @@ def find(store: "Store", ref: str) -> str:
 def every(store: "Store") -> list[Trained]:
     """Return every run's record, newest first."""
     with ThreadPoolExecutor(8) as pool:  # an object store takes 30 ms for each
-        found = pool.map(lambda name: _record(store, name), store.names("runs"))
+        found = pool.map(lambda name: _whole(store, name), store.names("runs"))
         return sorted((trained for trained in found if trained), key=lambda trained: trained.run_id, reverse=True)
+
+
+def _whole(store: "Store", run_id: str) -> Trained | None:
+    """Return a run's record; a damaged one is named and does not hide the others."""
+    try:
+        return _record(store, run_id)
+    except ArtifactError as error:
+        print(f"warning: {error}", file=sys.stderr)  # noqa: T201
+        return None
 
 
 def remove(store: "Store", run_id: str) -> None:
@@ -155,18 +172,25 @@ def by_key(store: "Store", key: str) -> str | None:
     return trained.run_id if trained and trained.status == "finished" else None
 
 
-def claim_key(store: "Store", key: str, run_id: str) -> bool:
+def claim_key(store: "Store", key: str, run_id: str, *, instead_of: str | None = None) -> bool:
     """Take a key for a run that is about to start; False while another run has finished or works under it.
 
-    A claim whose process died on this machine is taken over.
+    A claim whose process died on this machine is taken over. ``instead_of`` names a run that hands its key on.
     """
     number, claim = _claim(store, key)
-    if claim.get("run_id") and (_record(store, claim["run_id"]) is not None or _is_alive(claim)):
+    holder = claim.get("run_id")
+    if holder and holder != instead_of and (_has_record(store, holder) or _is_alive(claim)):
         return False
     mine = {"run_id": run_id, "key": key, **_myself()}
     if not _take(store, key, number + 1, mine):
         return False
     return store.write_new(f"runs/{run_id}/key.json", json.dumps({"key": key}).encode())
+
+
+def holder(store: "Store", key: str) -> str | None:
+    """Return the run that a key belongs to now."""
+    found: str | None = _claim(store, key)[1].get("run_id")
+    return found
 
 
 def release_key(store: "Store", key: str) -> None:
@@ -211,8 +235,27 @@ def _born(pid: int) -> float | None:
 
 
 def _record(store: "Store", run_id: str) -> Trained | None:
+    """Return a run's record; of one that has none, what is known of its beginning, and whether it goes on."""
     data = _read(store, f"runs/{run_id}/record.json")
-    return Trained.model_validate(data) if data else None
+    try:
+        if data:
+            return Trained.model_validate(data)
+        claim = _read(store, f"runs/{run_id}/using.json")
+        if not claim or "begun" not in claim or _read(store, f"runs/{run_id}/over.json") is not None:
+            return None
+        status = "running" if _is_alive(claim) else "killed"
+        return Trained.model_validate(claim["begun"]).model_copy(update={"status": status})
+    except ValidationError as error:
+        problem = str(error).splitlines()[0]
+        raise ArtifactError(f"runs/{run_id}/record.json is damaged: {problem}", hint="remove that folder") from None
+
+
+def _unfinished(run_id: str, spec: Spec, splits: Splits, *, status: Status) -> Trained:
+    return Trained(
+        run_id=run_id, name=spec.name, status=status, task=splits.data_schema.task, metric="", metrics={}, bundle="",
+        splits_id=splits.id, rows=dict(splits.rows), seconds={}, execution="inline", model=spec.model.type,
+        parameters=0,
+    )  # fmt: skip
 
 
 def _has_record(store: "Store", run_id: str) -> bool:
@@ -224,6 +267,8 @@ def _read(store: "Store", name: str) -> dict[str, Any] | None:
         data: dict[str, Any] = json.loads(store.read(name))
     except ArtifactError:
         return None
+    except ValueError:
+        raise ArtifactError(f"{name} is damaged: it is not JSON", hint="remove that folder") from None
     return data
 
 

@@ -84,6 +84,7 @@ class Worker:
                 self._lock.acquire(timeout=0)
         except Timeout:
             return ""  # another raymle process sends ours too; it goes on when that one ends
+        reason = ""
         waiting = list(sent.unsent(self._root, self._uri, known=self._known))
         for path in sorted(waiting, key=lambda path: not self._is_ours(path)):
             if time.monotonic() > deadline:
@@ -91,11 +92,12 @@ class Worker:
             try:
                 self._send(path)
             except RaymleError as error:
-                print(error, file=sys.stderr)  # noqa: T201  one damaged journal does not stop the others
+                print(error, file=sys.stderr)  # noqa: T201  one journal does not stop the others
+                reason = str(error) if self._is_ours(path) else reason
             except Exception as error:  # noqa: BLE001  whatever a server or driver throws: tried again later
                 print(f"{path.stem}: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
                 return f"MLflow at {client.redacted(self._uri)}: {client.brief(error)}"
-        return ""
+        return reason
 
     def _send(self, path: Path) -> None:
         if self._client is None:

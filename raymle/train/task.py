@@ -28,6 +28,7 @@ class Task:
     splits: Splits
     objective: Objective
     folder: str
+    storage: str
 
     def module(self) -> nn.Module:
         """Build the network; the seed gives every worker the same first weights."""
@@ -37,7 +38,8 @@ class Task:
 
 def run(task: Task, world: World) -> Generator[Epoch, bool | None, loop.Best]:
     """Do one worker's part: the user's loop if there is one, else ours."""
-    train, validation = shards.load(task.splits, "train"), shards.load(task.splits, "validation")
+    splits = shards.here(task.splits, task.storage)
+    train, validation = shards.load(splits, "train"), shards.load(splits, "validation")
     epochs = own.epochs(task.train.loop, task.folder) if task.train.loop else loop.epochs
     return epochs(task.module(), train, validation, task.train, objective=task.objective, world=world)
 

@@ -32,6 +32,7 @@ def fit(
     metric: str,
     folder: str,
     out: Path,
+    storage: str = "",
     transforms: Sequence[str] = (),
 ) -> Generator[Epoch, bool | None, Fitted]:
     """Train one model, yield each epoch's report, and save the best weights as a bundle.
@@ -45,6 +46,7 @@ def fit(
         metric: The validation metric that decides which epoch is best.
         folder: Where the user's own code is.
         out: Where the bundle appears.
+        storage: Where workers on other machines find the splits.
         transforms: The user's own functions over raw rows, which travel in the bundle.
     """
     check(train, model, folder=folder)
@@ -60,7 +62,7 @@ def fit(
         transforms=tuple(transforms),
     )
     code = own.sources(contents.references, folder)  # as it is now: it may be edited while a model trains
-    task = Task(train, contents, splits, objective, folder)
+    task = Task(train, contents, splits, objective, folder, storage)
     network, fitted = yield from (_trees(task) if model.type == "trees" else _network(task, out))
     keep = contents.model_copy(update={"metrics": fitted.metrics})
     models.save(out, keep, transform=transform, network=network, code=code)

@@ -11,6 +11,7 @@ from ray.tune import Trainable
 
 from raymle import loader
 from raymle.config import Spec
+from raymle.data import shards
 from raymle.errors import RaymleError, WorkError
 from raymle.records import Epoch, Fitted, Splits
 from raymle.store import open_store
@@ -38,7 +39,7 @@ class Task:
         fitted = yield from self.fit(
             spec.train,
             spec.model,
-            self.splits,
+            shards.here(self.splits, spec.storage),
             metric=self.metric,
             folder=spec.folder,
             out=store.root / "runs" / run_id / "bundle",

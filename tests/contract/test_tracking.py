@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models import Model
 
-from raymle import tracking
+from raymle import loader, tracking
 from raymle.config import TrackingConfig
 from raymle.errors import ArtifactError, ConflictError, SecurityError, SetupError, UsageError
 from raymle.store import commit, draft_folder, open_store
@@ -173,11 +173,31 @@ def test_trials_hang_under_their_study(config, store, experiment):
 def test_a_run_that_is_opened_again_is_added_to(config, store, experiment):
     run = tracking.start(config, store, experiment=experiment)
     run.finish("finished")
-    with tracking.reopen(config, store, run.id) as again:
+    ended = found(config, store, run.id)[1][0].info.end_time
+    with tracking.reopen(spec_of(config, experiment), store, run.id) as again:
         again.metrics({"test/accuracy": 0.9})
     _, (back,) = found(config, store, run.id)
     assert back.data.metrics["test/accuracy"] == 0.9
-    assert back.info.status == "FINISHED"
+    assert (back.info.status, back.info.end_time) == ("FINISHED", ended)
+
+
+def test_another_machine_adds_to_a_run_and_registers_its_model(config, store, tmp_path, experiment):
+    run = tracking.start(config, store, experiment=experiment)
+    tell(run, store, tmp_path)
+    elsewhere = open_store(str(tmp_path / "elsewhere"))  # knows of no journal
+    bundle = store.root / "runs" / run.id / "bundle"
+    here = spec_of(TrackingConfig(uri=client.address(config, store)), experiment)
+    with tracking.reopen(here, elsewhere, run.id) as again:
+        again.metrics({"test/accuracy": 0.9})
+    _, runs = found(config, store, run.id)
+    assert [each.data.metrics["test/accuracy"] for each in runs] == [0.9]
+    about = {"name": f"far-{experiment}", "run_id": run.id, "experiment": experiment, "bundle": bundle, "tags": {}}
+    assert registry.register(here.tracking, elsewhere, **about) == "1"
+
+
+def spec_of(config, experiment):
+    data = {"source": "a.csv", "target": "y"}
+    return loader.from_mapping({"name": experiment, "data": data, "tracking": config.model_dump()})
 
 
 def test_sending_again_sends_nothing_twice(config, store, tmp_path, experiment):
@@ -212,11 +232,12 @@ def test_a_version_is_registered_once_aliased_by_compare_and_set_and_found_again
     tell(run, store, tmp_path)
     bundle = store.root / "runs" / run.id / "bundle"
     assert registry.champion(config, store, name) is None
-    version = registry.register(config, store, name=name, run_id=run.id, bundle=bundle, tags={"why": "test"})
-    assert registry.register(config, store, name=name, run_id=run.id, bundle=bundle, tags={}) == version
+    about = {"name": name, "run_id": run.id, "experiment": experiment, "bundle": bundle}
+    version = registry.register(config, store, **about, tags={"why": "test"})
+    assert registry.register(config, store, **about, tags={}) == version
     registry.set_alias(config, store, name, "champion", version, expected=None)
     with pytest.raises(ConflictError, match="another promotion was first"):
-        registry.set_alias(config, store, name, "champion", version, expected=None)
+        registry.set_alias(config, store, name, "champion", "99", expected=None)
     assert registry.champion(config, store, name) == (version, run.id)
     assert registry.resolve(config, store, f"models:/{name}@champion") == (bundle, name, version, run.id)
 

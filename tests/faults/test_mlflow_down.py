@@ -178,20 +178,25 @@ def test_an_mlflow_that_never_answers_ends_within_the_flush_time(proxy, upstream
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, time
 from raymle import tracking
+from raymle.tracking import sent
 from raymle.config import TrackingConfig
 from raymle.store import open_store
 run = tracking.start(TrackingConfig(uri=sys.argv[2]), open_store(sys.argv[1]), experiment=sys.argv[3])
 run.metrics({"loss": 1.0})
 print(run.id, flush=True)
+path = sent.journals(open_store(sys.argv[1]).root) / f"{run.id}.jsonl"
+while sys.argv[4] == "sent" and sent.load(path, sys.argv[2]).offset < path.stat().st_size:
+    time.sleep(0.05)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_killed_run_keeps_its_records_and_is_shown_as_killed(upstream, store, experiment):
+@pytest.mark.parametrize("when", ["at once", "sent"])
+def test_a_killed_run_keeps_its_records_and_is_shown_as_killed(upstream, store, experiment, when):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(store.root), upstream, experiment],
+        [sys.executable, "-c", KILLED, str(store.root), upstream, experiment, when],
         capture_output=True,
         text=True,
         check=False,

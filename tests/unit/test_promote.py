@@ -26,7 +26,7 @@ class Registry:
     def champion(self, config, store, name):
         return (self.alias, self.versions[int(self.alias) - 1]) if self.alias else None
 
-    def register(self, config, store, *, name, run_id, bundle, tags):
+    def register(self, config, store, *, name, run_id, experiment, bundle, tags):
         if run_id not in self.versions:
             self.versions.append(run_id)
         self.tags[run_id] = tags

@@ -40,6 +40,7 @@ TRAINED = records.Trained(
 
 class FakeRun(SimpleNamespace):
     record = TRAINED
+    storage = "runs"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import sys
 import zipfile
 
 import pytest
+from pydantic import ValidationError
 
 from raymle.config import Spec, TrackingConfig
 from raymle.errors import UsageError
@@ -112,10 +113,18 @@ def test_the_address_is_the_specs_then_the_environments_then_the_storages(tmp_pa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:5000")
     assert client.address(TrackingConfig(), store) == "http://somewhere:5000"
     assert client.address(TrackingConfig(uri="https://here"), store) == "https://here"
-    assert client.address(TrackingConfig(uri="postgresql://u:p@h/d"), store) == "postgresql+psycopg2://u:p@h/d"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:p@h/d")
+    assert client.address(TrackingConfig(), store) == "postgresql+psycopg2://u:p@h/d"
 
 
-def test_an_address_that_is_none_is_refused_without_its_password(tmp_path):
+@pytest.mark.parametrize("uri", ["postgresql://u:p@h/d", "http://h:5000/?token=x"])
+def test_a_spec_holds_no_password(uri):
+    with pytest.raises(ValidationError, match="it holds no password"):
+        TrackingConfig(uri=uri)
+
+
+def test_an_address_that_is_none_is_refused_without_its_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://me:secret@host/x")
     with pytest.raises(UsageError, match="ftp://me:\\*\\*\\*@host") as caught:
-        client.address(TrackingConfig(uri="ftp://me:secret@host/x"), open_store(str(tmp_path)))
+        client.address(TrackingConfig(), open_store(str(tmp_path)))
     assert "secret" not in str(caught.value)

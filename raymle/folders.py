@@ -1,0 +1,79 @@
+"""Folders and files that appear whole or not at all, and are checked before they are used."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from raymle.errors import ArtifactError, ConflictError
+
+MANIFEST = "MANIFEST.json"
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file and wait until the disk has it."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or a folder's names."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def draft_folder(root: Path) -> Path:
+    """Make an empty temporary folder beside what will be committed."""
+    folder = root / f".tmp-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def commit(draft: Path, target: Path) -> Path:
+    """Write the manifest of a finished draft and move it into place in one step.
+
+    Raises:
+        ConflictError: the target is there already.
+    """
+    files = {str(path.relative_to(draft)): digest(path) for path in sorted(draft.rglob("*")) if path.is_file()}
+    for name in files:
+        sync(draft / name)
+    write_durably(draft / MANIFEST, json.dumps({"format": 1, "files": files}, indent=1).encode())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        draft.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
+        shutil.rmtree(draft)
+        raise ConflictError(f"{target.name} is there already") from None
+    sync(target.parent)
+    return target
+
+
+def digest(path: Path) -> dict[str, Any]:
+    """Return a file's size in bytes and sha256."""
+    with path.open("rb") as file:
+        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def verify(folder: Path, *, deep: bool) -> None:
+    """Raise ArtifactError unless every file of the manifest is there with its size, and its sha256 if deep."""
+    try:
+        files: dict[str, Any] = json.loads((folder / MANIFEST).read_text())["files"]
+    except (OSError, ValueError, KeyError):
+        raise ArtifactError(f"{folder} is not whole: it has no valid {MANIFEST}") from None
+    for name, expected in files.items():
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            raise ArtifactError(f"{folder} is damaged: {name} is missing")
+        if path.stat().st_size != expected["size"] or (deep and digest(path) != expected):
+            raise ArtifactError(f"{folder} is damaged: {name} is not what its manifest says")
