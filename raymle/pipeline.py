@@ -31,14 +31,15 @@ def train(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained:
     with untouched(spec.storage) as store, once(store, key, spec, "run") as earlier:
         if earlier:
             return earlier
-        with runtime.starting(execution) as wait:
-            splits = prepare(spec, store, source, execution, wait)
+        with runtime.starting(execution) as ray:
+            splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
             with recorded(spec, store, splits, kind="run", key=key, execution=execution, clock=clock) as run:
                 epochs = fit(spec, store, splits, run.id)
-                wait()
+                ray.wait()
                 fitted, history = follow(epochs, run, training.most_epochs(spec.train, spec.model))
+                ray.let_go()
                 store.publish(f"runs/{run.id}/bundle")
                 clock.lap("train")
                 outcome = fitted, history
@@ -54,15 +55,16 @@ def search(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained
     with untouched(spec.storage) as store, once(store, key, spec, "study") as earlier:
         if earlier:
             return earlier
-        with runtime.starting(execution) as wait:
-            splits = prepare(spec, store, source, execution, wait)
+        with runtime.starting(execution) as ray:
+            splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
             with recorded(spec, store, splits, kind="study", key=key, execution=execution, clock=clock) as run:
-                wait()
+                ray.wait()
                 found = tune.search(
                     config, spec, splits, metric=decisive(spec, splits.data_schema), store=store, run=run
                 )
+                ray.let_go()
                 clock.lap("train")
                 with tracking.reopen(spec, store, found.run_id, ends=True) as best:
                     tracking.describe_inputs(best, found.spec, splits)
@@ -73,7 +75,7 @@ def search(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained
 
 
 def prepare(
-    spec: Spec, store: Store, source: Any, execution: Execution, wait: Callable[[], None] = lambda: None
+    spec: Spec, store: Store, source: Any, execution: Execution, wait: Callable[[], object] = lambda: None
 ) -> Splits:
     """Prepare the splits; a small source is prepared here, while the Ray that trains comes up."""
     on_ray = execution.on_ray and execution.large

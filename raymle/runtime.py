@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from raymle.config import ClusterConfig
 from raymle.errors import SetupError, UsageError
@@ -84,24 +84,33 @@ def decide(cluster: ClusterConfig, *, needs_ray: str = "", decoded_bytes: int = 
     return Execution(kind="inline", address=None, why="one worker, a local source under 1 GiB")
 
 
+class Connection(NamedTuple):
+    """A Ray that is coming up, or none that is needed."""
+
+    wait: Callable[[], object]
+    """Wait until it is there."""
+    let_go: Callable[[], object]
+    """Say that it is not needed any more: it goes while the block still works."""
+
+
 @contextmanager
 def connected(execution: Execution) -> Iterator[None]:
     """Hold a Ray connection for the block; a Ray that the caller started is used and left running."""
-    with starting(execution) as wait:
-        wait()
+    with starting(execution) as connection:
+        connection.wait()
         yield
 
 
 @contextmanager
-def starting(execution: Execution) -> Iterator[Callable[[], None]]:
-    """Connect to Ray while the block begins with something else; what is yielded waits until Ray is there."""
+def starting(execution: Execution) -> Iterator[Connection]:
+    """Connect to Ray while the block begins with something else, and leave it while it ends with something else."""
     if not execution.on_ray:
-        yield _nothing
+        yield Connection(_nothing, _nothing)
         return
     import ray
 
     if ray.is_initialized():
-        yield _nothing
+        yield Connection(_nothing, _nothing)
         return
     around: AbstractContextManager[dict[str, Any]] = (
         _own_settings() if execution.address == "local" else nullcontext({})
@@ -115,10 +124,10 @@ def starting(execution: Execution) -> Iterator[Callable[[], None]]:
             _restore(handlers)
 
         try:
-            yield wait
+            yield Connection(wait, lambda: pool.submit(ray.shutdown))  # after it is up: there is one thread
         finally:
             up.exception()  # only a Ray that is up can be ended
-            ray.shutdown()
+            pool.submit(ray.shutdown).result()
 
 
 def _restore(handlers: dict[signal.Signals, Any]) -> None:

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 import numpy.typing as npt
@@ -96,13 +96,18 @@ class World:
 
 
 def relay(path: Path) -> UserCallback:
-    """Make what runs in the controller and writes each epoch of rank 0 where the caller's process reads it.
+    """Make what runs in the controller and writes rank 0's epochs and outcome where the caller's process reads them.
 
     A class of its own inside a function travels by value: the controller then imports neither raymle nor torch.
     """
 
     class Relay(UserCallback):
         def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:  # noqa: ARG002
+            if "outcome" in metrics[0]:
+                draft = path.with_suffix(".draft")
+                draft.write_bytes(metrics[0]["outcome"])
+                draft.rename(path.with_suffix(".outcome"))
+                return
             with path.open("a") as file:
                 file.write(json.dumps(metrics[0]) + "\n")
 
@@ -123,7 +128,11 @@ def run(task: tasks.Task, workers: int) -> Generator[Epoch, bool | None, Best]:
     fit = Background(trainer(task, workers, folder, history))
     try:
         yield from tail(history, fit)
-        return fit.result()
+        outcome = history.with_suffix(".outcome")
+        if not outcome.exists():
+            fit.result()
+        best: Best = ray.cloudpickle.loads(outcome.read_bytes())
+        return best  # Ray Train takes two more seconds to put its workers away: nobody has to wait for that
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -150,8 +159,8 @@ def trainer(task: tasks.Task, workers: int, folder: Path, history: Path) -> Data
     )
 
 
-def worker(config: dict[Any, Any]) -> Any:
-    """Do one worker's part; the first returns what all of them agree on."""
+def worker(config: dict[Any, Any]) -> None:
+    """Do one worker's part; the last report of the first is what all of them agree on."""
     task: tasks.Task = ray.cloudpickle.loads(config["task"])
     torch.set_num_threads(tasks.threads(task.train))
     place = device(task.train.resources.gpu)
@@ -162,8 +171,9 @@ def worker(config: dict[Any, Any]) -> Any:
         try:
             ray.train.report(next(epochs).model_dump())
         except StopIteration as end:
-            best: Best = end.value
-            return best if world.rank == 0 else None
+            outcome = ray.cloudpickle.dumps(end.value) if world.rank == 0 else b""  # type: ignore[no-untyped-call]
+            ray.train.report({"outcome": outcome})
+            return
 
 
 def meet(place: torch.device) -> None:
@@ -197,7 +207,6 @@ class Background:
     """A Ray Train run in a thread, which ends with the process if nobody waits for it."""
 
     def __init__(self, trainer: DataParallelTrainer) -> None:
-        self._outcome: Any = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._fit, args=(trainer,), daemon=True)
         self._thread.start()
@@ -207,28 +216,25 @@ class Background:
         """Whether the run goes on."""
         return self._thread.is_alive()
 
-    def result(self) -> Best:
-        """Return what the first worker returned."""
+    def result(self) -> NoReturn:
+        """Raise what ended the run before it had an outcome."""
         self._thread.join()
-        if self._error is not None:
-            raise failure(self._error) from None
-        best: Best = self._outcome
-        return best
+        raise failure(self._error or RuntimeError("it ended without an outcome")) from None
 
     def _fit(self, trainer: DataParallelTrainer) -> None:
         try:
-            result: Any = trainer.fit()
-            self._outcome = result.return_value
+            trainer.fit()
         except BaseException as error:  # noqa: BLE001  handed to the thread that waits
             self._error = error
 
 
 def tail(history: Path, fit: Background) -> Iterator[Epoch]:
-    """Yield the epochs as they are written, until the run has ended and all are read."""
+    """Yield the epochs as they are written, until the outcome is there or the run has ended, and all are read."""
+    outcome = history.with_suffix(".outcome")
     with history.open() as file:
         rest = ""
         while True:
-            was_running = fit.is_running
+            was_running = fit.is_running and not outcome.exists()
             rest += file.read()
             *lines, rest = rest.split("\n")
             yield from map(Epoch.model_validate_json, lines)
