@@ -7,6 +7,7 @@ Every measurement is a process of its own, which runs this file with the name of
 
 import argparse
 import datetime as dt
+import datetime as dt
 import importlib
 import json
 import statistics
@@ -196,10 +197,11 @@ def one(name: str, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000, 10_000_000])
-    parser.add_argument("--repeats", type=int, nargs="*", default=[3, 1], help="for each of --rows")
+    parser.add_argument("--repeats", type=int, nargs="*", default=[7, 3], help="for each of --rows")
     parser.add_argument("--names", nargs="*", default=["passes", "polars", "whole"])
     parser.add_argument("--no-ray", action="store_true")
-    parser.add_argument("--out", type=Path)
+    today = dt.datetime.now(dt.UTC).date()
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / f"{today}-prepare.md")
     parser.add_argument("--one", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
