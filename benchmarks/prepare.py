@@ -7,7 +7,6 @@ Every measurement is a process of its own, which runs this file with the name of
 
 import argparse
 import datetime as dt
-import datetime as dt
 import importlib
 import json
 import statistics
