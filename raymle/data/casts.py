@@ -23,6 +23,8 @@ PATTERNS = {
     "clock": r"^\s*\d\d?:\d\d(:\d\d(\.\d+)?)?\s*$",
     "timestamp": r"^\s*\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d+)?)?)?)?(Z|[+-]\d\d(:?\d\d)?)?\s*$",
 }
+OTHER_SPELLINGS = r"\.0+$|^(?i:true|false)$"
+"""What may be another spelling of a whole number or a truth value."""
 ZONED = r":.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
 
 
@@ -143,13 +145,14 @@ def _boolean(values: pa.Array) -> pa.Array:
 def _words(values: pa.Array) -> pa.Array:
     """Return text of any scalar, the same however it is stored: 7 for 7.0, true for True, 2026-01-31 for midnight."""
     if not pa.types.is_dictionary(values.type):
-        values = _as_words(values)
-        values = values.dictionary_encode()
-    words = _one_spelling(_as_words(values.dictionary))
-    indices = values.indices
+        values = _as_words(values).dictionary_encode()
+    words = _as_words(values.dictionary)
+    if not pc.any(pc.match_substring_regex(words, OTHER_SPELLINGS)).as_py():
+        return pa.DictionaryArray.from_arrays(values.indices, words)
+    words = _one_spelling(words)
     if pc.count_distinct(words, mode="all").as_py() < len(words):
-        return words.take(indices).dictionary_encode()
-    return pa.DictionaryArray.from_arrays(indices, words)
+        return words.take(values.indices).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(values.indices, words)
 
 
 def _one_spelling(words: pa.Array) -> pa.Array:
