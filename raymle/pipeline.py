@@ -140,7 +140,7 @@ def conclude(
         intervals=evaluated.intervals, bundle=str(bundle), splits_id=splits.id, rows=dict(splits.rows),
         seconds=clock.seconds(), execution=execution.kind, model=spec.model.type,
         parameters=fitted.parameters, workers=fitted.workers, threads=fitted.threads, epochs=fitted.epochs,
-        best_epoch=fitted.best_epoch, warnings=(*splits.warnings, *advice(spec, splits)), study=study,
+        best_epoch=fitted.best_epoch, warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study,
     )  # fmt: skip
     shelf.save(store, trained, spec)
     store.publish(f"runs/{run.id}")

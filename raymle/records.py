@@ -119,6 +119,7 @@ class Fitted(Record):
     workers: int = 1
     threads: int = 1
     """Threads of each worker: with the seed they decide the last bits of the weights."""
+    warnings: tuple[str, ...] = ()
 
 
 class Trained(Record):

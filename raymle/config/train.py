@@ -1,6 +1,6 @@
 """The ``train`` section: how one model is trained."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,9 @@ class OptimizerConfig(Section):
     weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
     """Decoupled decay for adamw, L2 for the others."""
     schedule: Literal["none", "cosine", "one_cycle", "plateau", "warmup"] = "none"
-    """How the learning rate changes over the run."""
+    """How the learning rate changes over the run; plateau: a tenth after each 2 epochs without a better one."""
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of all steps over which the rate rises from 0 first; schedule warmup takes 0.1 when it is 0."""
     clip_norm: float | None = Field(1.0, gt=0)
     """Gradient norm to clip at; null never clips."""
 
@@ -83,6 +85,14 @@ class TrainConfig(Section):
     """How several workers agree on gradients."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of the forward pass."""
+    accumulate: int = Field(1, ge=1)
+    """Parts that each worker computes its share of a batch in: less memory, the same step."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay of an average of the weights, which is then what is validated and kept; null keeps the weights."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each class label that is spread over all classes."""
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = None
+    """Weight of each class in the loss: balanced is rows / (classes * rows of the class); null weighs all alike."""
     early_stopping: EarlyStoppingConfig | None = EarlyStoppingConfig()
     """When to stop before the last epoch; null runs every epoch."""
     pretrained: PretrainedConfig = PretrainedConfig()

@@ -93,8 +93,19 @@ def _origin(trained: Trained, spec: Spec) -> str:
             f"- rows: {rows}",
             f"- made {trained.execution}{took}: {trained.parameters:,} parameters, "
             f"{trained.workers} worker(s), best epoch {trained.best_epoch} of {trained.epochs}",
+            *_in_step(trained, spec),
         ]
     )
+
+
+def _in_step(trained: Trained, spec: Spec) -> list[str]:
+    """Say what holds several workers together; a run whose check failed has no card of this kind."""
+    if trained.workers == 1 or trained.status != "finished":
+        return []
+    return [
+        f"- in step: the weights of {trained.workers} workers were compared after each of {trained.epochs} epochs and "
+        f"were the same; the global batch is {spec.train.batch_size:,}, so the learning rate is not scaled"
+    ]
 
 
 def _inline(text: str) -> str:

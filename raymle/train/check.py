@@ -1,18 +1,19 @@
 """What cannot be trained is found before any data is read. Knows no framework."""
 
+from difflib import get_close_matches
 from math import ceil
 
 from raymle import model as models
 from raymle.config.model import ModelConfig
 from raymle.config.train import PretrainedConfig, TrainConfig, WorkersRange
-from raymle.errors import UsageError
+from raymle.data import own
+from raymle.errors import SpecError, UsageError
 
 LOSSES = {
     "classification": ("cross_entropy",),
     "regression": ("squared_error", "absolute_error", "huber"),
 }
 """Names of the losses of each task; the first is its default."""
-SCHEDULES = ("none", "cosine")
 ROUNDS_PER_EPOCH = 20
 """Rounds of trees between two reports."""
 
@@ -27,9 +28,33 @@ def check(train: TrainConfig, model: ModelConfig, *, folder: str = ".") -> None:
     models.check(model, folder)
     if later := _comes_later(train, model):
         raise UsageError(f"{later} comes later")
+    _check_loss(train, folder)
+    if model.type == "trees" and (set_for := _for_networks(train)):
+        raise UsageError(f"{set_for} is for networks, and model.type is trees", hint=f"leave {set_for} out")
+
+
+def _check_loss(train: TrainConfig, folder: str) -> None:
+    """Find the loss by its name, or import the user's own."""
     known = {name for losses in LOSSES.values() for name in losses}
-    if train.loss != "auto" and train.loss not in known:
-        raise UsageError(f"train.loss {train.loss!r} comes later", hint=f"use auto or {', '.join(sorted(known))}")
+    if ":" in train.loss:
+        own.function(train.loss, folder)
+    elif train.loss not in {"auto", *known}:
+        near = get_close_matches(train.loss, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"use auto, {', '.join(sorted(known))}, or your module:function"
+        raise SpecError(f"train.loss {train.loss!r} is not a loss", hint=hint)
+
+
+def _for_networks(train: TrainConfig) -> str:
+    """Name the first setting that trees cannot follow; empty when there is none."""
+    asked = {
+        "train.loss of your own": ":" in train.loss,
+        "train.ema": train.ema is not None,
+        "train.label_smoothing": train.label_smoothing > 0,
+        "train.accumulate": train.accumulate > 1,
+        "train.class_weights": train.class_weights is not None,
+        "train.loop": train.loop is not None,
+    }
+    return next((name for name, is_used in asked.items() if is_used), "")
 
 
 def count(train: TrainConfig) -> int:
@@ -51,9 +76,7 @@ def _comes_later(train: TrainConfig, model: ModelConfig) -> str:
         "an elastic number of train.workers": isinstance(train.workers, WorkersRange),
         "train.backend horovod": train.backend == "horovod",
         "train.pretrained": train.pretrained != PretrainedConfig(),
-        f"train.optimizer.schedule {train.optimizer.schedule}": train.optimizer.schedule not in SCHEDULES,
         "model.type trees with more than one worker": model.type == "trees" and count(train) > 1,
         "train.loop with more than one worker": train.loop is not None and count(train) > 1,
-        "train.loop with model.type trees": train.loop is not None and model.type == "trees",
     }
     return next((name for name, is_used in later.items() if is_used), "")

@@ -34,7 +34,8 @@ def say(text: str) -> None:
 def line(epoch: Epoch, epochs: int) -> str:
     """Sum one epoch up in a line."""
     most = f"/{epochs}" if epoch.epoch <= epochs else ""  # trees report more often than `train.epochs`
-    scores = [f"{name} {value:.4f}" for name, value in epoch.metrics.items() if name not in NOT_SCORES]
+    shown = {name: value for name, value in epoch.metrics.items() if "/" not in name and name not in NOT_SCORES}
+    scores = [f"{name} {value:.4f}" for name, value in shown.items()]
     losses = [
         f"{name} {epoch.metrics[name]:.4f}" for name in ("train_loss", "validation_loss") if name in epoch.metrics
     ]

@@ -10,12 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from raymle.config.train import TrainConfig
+from raymle.data import own as users
 from raymle.errors import SpecError
 from raymle.measure import metrics
 from raymle.model.bundle import softmax
 from raymle.records import Metrics, Schema
 from raymle.train.check import LOSSES
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From outputs float32 ``[n, outputs]`` and targets ``[n]`` to the loss summed over the rows."""
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": functional.cross_entropy,
     "squared_error": functional.mse_loss,
@@ -36,6 +40,12 @@ class Objective:
     positive: int | None = None
     mean: float = 0.0
     std: float = 1.0
+    smoothing: float = 0.0
+    """Share of each label that is spread over all classes while learning."""
+    weights: tuple[float, ...] = ()
+    """Weight of each class while learning; none weighs all alike."""
+    folder: str = "."
+    """Where the user's own loss is imported from."""
 
     def targets(self, target: npt.NDArray[Any]) -> Tensor:
         """Return class indices, or standardised numbers, as a network learns them."""
@@ -43,11 +53,23 @@ class Objective:
             return torch.from_numpy(np.array(target, np.int64))
         return torch.from_numpy(((target - self.mean) / self.std).astype(np.float32))
 
-    def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss summed over the rows, so that workers can add theirs up."""
+    def judging(self) -> Loss:
+        """Return the plain loss, by which epochs are compared."""
+        if ":" in self.loss:
+            return _own(self.loss, self.folder)
         function = FUNCTIONS[LOSSES[self.task][0] if self.loss == "auto" else self.loss]
-        rows = outputs.float() if self.task == "classification" else outputs.float().squeeze(1)
-        return function(rows, targets, reduction="sum")
+        if self.task == "classification":
+            return lambda outputs, targets: function(outputs.float(), targets, reduction="sum")
+        return lambda outputs, targets: function(outputs.float().squeeze(1), targets, reduction="sum")
+
+    def learning(self, device: torch.device) -> Loss:
+        """Return the loss that is learned from: with class weights and smoothed labels, if any."""
+        if not self.smoothing and not self.weights:
+            return self.judging()
+        weights = torch.tensor(self.weights, device=device) if self.weights else None
+        return lambda outputs, targets: functional.cross_entropy(
+            outputs.float(), targets, weight=weights, label_smoothing=self.smoothing, reduction="sum"
+        )
 
     def predictions(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return probabilities, or numbers in the target's own units."""
@@ -67,17 +89,69 @@ class Objective:
         return value if metrics.higher_is_better(self.metric) else -value
 
 
-def of(schema: Schema, metric: str, loss: str, *, mean: float, std: float) -> Objective:
+def of(
+    schema: Schema, metric: str, train: TrainConfig, *, mean: float, std: float, counts: npt.NDArray[Any], folder: str
+) -> Objective:
     """Make the objective of a schema's task.
 
+    Args:
+        schema: Its task and classes.
+        metric: Decides which epoch is best.
+        train: Which loss, and how it is weighed.
+        mean: Of the target, in its own units.
+        std: Of the target.
+        counts: Train rows of each class.
+        folder: Where the user's own loss is.
+
     Raises:
-        SpecError: the loss does not belong to the task.
+        SpecError: the loss or the weights do not belong to the task.
     """
     known = LOSSES[schema.task]
-    if loss != "auto" and loss not in known:
-        raise SpecError(f"train.loss {loss!r} is not a loss for {schema.task}", hint=f"use auto or {', '.join(known)}")
+    if ":" not in train.loss and train.loss not in {"auto", *known}:
+        hint = f"use auto or {', '.join(known)}, or your own as module:function"
+        raise SpecError(f"train.loss {train.loss!r} is not a loss for {schema.task}", hint=hint)
     positive = None
     if len(schema.classes) == 2:
         positive = schema.classes.index(schema.positive) if schema.positive in schema.classes else 1
     outputs = max(1, len(schema.classes))
-    return Objective(schema.task, metric, loss, outputs, positive, mean=mean, std=std)
+    return Objective(
+        schema.task, metric, train.loss, outputs, positive, mean=mean, std=std,
+        smoothing=train.label_smoothing, weights=_weights(train, schema, counts), folder=folder,
+    )  # fmt: skip
+
+
+def _weights(train: TrainConfig, schema: Schema, counts: npt.NDArray[Any]) -> tuple[float, ...]:
+    """Return the weight of each class in the schema's order; none when all weigh alike."""
+    given = train.class_weights
+    if (given is not None or train.label_smoothing) and schema.task != "classification":
+        raise SpecError("train.class_weights and train.label_smoothing are for classes, and the target is a number")
+    if (given is not None or train.label_smoothing) and train.loss not in {"auto", "cross_entropy"}:
+        raise SpecError(f"train.class_weights and train.label_smoothing go with cross entropy, not with {train.loss}")
+    if given is None:
+        return ()
+    if given == "balanced":  # scikit-learn's rule; a class without train rows cannot be weighed
+        return tuple((counts.sum() / (len(counts) * np.maximum(counts, 1))).tolist())
+    strange = [name for name in given if name not in schema.classes]
+    if strange:
+        raise SpecError(
+            f"train.class_weights: {strange[0]!r} is not a class of {schema.target!r}",
+            hint=f"the classes are {', '.join(schema.classes[:10])}",
+        )
+    return tuple(float(given.get(name, 1.0)) for name in schema.classes)
+
+
+def _own(reference: str, folder: str) -> Loss:
+    """Return the user's loss, which gives one value for each row, summed."""
+    function = users.function(reference, folder)
+
+    def summed(outputs: Tensor, targets: Tensor) -> Tensor:
+        losses = function(outputs.float(), targets)
+        if not isinstance(losses, Tensor) or losses.shape != (len(outputs),):
+            shape = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+            raise SpecError(
+                f"train.loss {reference} gives {shape} for {len(outputs)} rows, not one loss for each",
+                hint="leave the mean out: reduction='none'",
+            )
+        return losses.sum()
+
+    return summed

@@ -6,13 +6,21 @@ is compiled here, so its methods are called without those wrappers; what they co
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from raymle.config.train import OptimizerConfig
+
+WARMUP = 0.1
+"""Share of the steps that schedule ``warmup`` rises over when ``warmup`` is not given."""
+PLATEAU_EPOCHS = 2
+PLATEAU_FACTOR = 0.1
+ONE_CYCLE_RISE = 0.3
+ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_END = 1e-4 / 25
 
 
 @final
@@ -22,14 +30,15 @@ class Stepper:
     def __init__(self, parameters: list[nn.Parameter], config: OptimizerConfig, *, steps: int) -> None:
         self.parameters, self.config, self.steps = parameters, config, steps
         self.taken = 0
-        self.rate = config.learning_rate
+        self.plateau = Plateau()
+        self.rate = self._rate()
         self._optimizer = _make(parameters, config)
         self._step: Callable[..., Any] = inspect.unwrap(type(self._optimizer).step)
 
     @torch.no_grad()
     def step(self) -> None:
         """Take a step at the rate of the schedule, and forget the gradients."""
-        self.rate = self.config.learning_rate * factor(self.config.schedule, self.taken / self.steps)
+        self.rate = self._rate()
         for group in self._optimizer.param_groups:
             group["lr"] = self.rate
         self._step(self._optimizer)
@@ -37,10 +46,80 @@ class Stepper:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def hear(self, rank: float) -> None:
+        """Take how good an epoch was, higher is better; only schedule plateau listens."""
+        if self.config.schedule == "plateau":
+            self.plateau.hear(rank)
 
-def factor(schedule: str, done: float) -> float:
-    """Share of the learning rate when that share of the run is done."""
-    return (1 + math.cos(math.pi * done)) / 2 if schedule == "cosine" else 1.0
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that the next step depends on, as tensors and as plain values."""
+        state = self._optimizer.state
+        tensors = {
+            f"{place}/{name}": value
+            for place, parameter in enumerate(self.parameters)
+            for name, value in state[parameter].items()
+            if isinstance(value, Tensor)
+        }
+        return tensors, {"taken": self.taken, "plateau": vars(self.plateau)}
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        for name, value in tensors.items():
+            place, _, key = name.partition("/")
+            parameter = self.parameters[int(place)]
+            same_device = value if value.ndim == 0 else value.to(parameter.device)  # the count of steps stays put
+            self._optimizer.state[parameter][key] = same_device
+        self.taken = facts["taken"]
+        self.plateau = Plateau(**facts["plateau"])
+
+    def _rate(self) -> float:
+        share = factor(self.config.schedule, self.taken, self.steps, warmup=_warmup(self.config))
+        return self.config.learning_rate * share * self.plateau.factor
+
+
+@final
+class Plateau:
+    """A tenth of the rate after each two epochs in which nothing got better."""
+
+    def __init__(self, best: float | None = None, stale: int = 0, factor: float = 1.0) -> None:
+        self.best, self.stale, self.factor = best, stale, factor
+
+    def hear(self, rank: float) -> None:
+        """Count an epoch."""
+        if self.best is None or rank > self.best:
+            self.best, self.stale = rank, 0
+            return
+        self.stale += 1
+        if self.stale >= PLATEAU_EPOCHS:
+            self.factor, self.stale = self.factor * PLATEAU_FACTOR, 0
+
+
+def factor(schedule: str, taken: int, steps: int, *, warmup: float = 0.0) -> float:
+    """Share of the learning rate for the next step, after so many of all the steps are taken.
+
+    First it rises linearly over the share ``warmup`` of the steps. Then cosine falls to 0 (Loshchilov, Hutter 2017);
+    one_cycle rises from a 25th and falls to a 250,000th, both along a cosine (Smith, Topin 2018, torch's figures).
+    """
+    rise = warmup * steps
+    if taken < rise:
+        return min(1.0, (taken + 1) / rise)
+    taken, steps = taken - int(rise), steps - int(rise)
+    if schedule == "cosine":
+        return _cosine(1.0, 0.0, taken / steps)
+    if schedule == "one_cycle":
+        top, last = ONE_CYCLE_RISE * steps - 1, steps - 1
+        if taken <= top:
+            return _cosine(ONE_CYCLE_START, 1.0, taken / max(top, 1e-9))
+        return _cosine(1.0, ONE_CYCLE_END, (taken - top) / (last - top))
+    return 1.0
+
+
+def _warmup(config: OptimizerConfig) -> float:
+    return config.warmup or (WARMUP if config.schedule == "warmup" else 0.0)
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2
 
 
 def _make(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:

@@ -5,6 +5,9 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from raymle import model as models
 from raymle.config.model import ModelConfig
 from raymle.config.train import TrainConfig
@@ -53,7 +56,10 @@ def fit(
     started = time.monotonic()
     transform = shards.load_transform(splits)
     schema = splits.data_schema
-    objective = of(schema, metric, train.loss, mean=transform.target_mean, std=transform.target_std)
+    objective = of(
+        schema, metric, train, mean=transform.target_mean, std=transform.target_std,
+        counts=_counts(splits), folder=folder,
+    )  # fmt: skip
     contents = Contents(
         data_schema=schema,
         model=model,
@@ -67,6 +73,14 @@ def fit(
     keep = contents.model_copy(update={"metrics": fitted.metrics})
     models.save(out, keep, transform=transform, network=network, code=code)
     return fitted.model_copy(update={"bundle": str(out), "seconds": round(time.monotonic() - started, 3)})
+
+
+def _counts(splits: Splits) -> "npt.NDArray[np.int64]":
+    """Return the train rows of each class; nothing for numbers."""
+    classes = len(splits.data_schema.classes)
+    if not classes:
+        return np.zeros(0, np.int64)
+    return np.bincount(shards.load(splits, "train").target, minlength=classes)
 
 
 def _trees(task: Task) -> Generator[Epoch, bool | None, tuple["Booster", Fitted]]:
@@ -98,7 +112,7 @@ def _network(task: Task, out: Path) -> Generator[Epoch, bool | None, tuple["nn.M
     weights = sum(weight.numel() for weight in module.parameters())
     return module, Fitted(
         bundle="", parameters=weights, epochs=best.epochs, best_epoch=best.epoch, seconds=0,
-        metrics=best.metrics, workers=workers, threads=threads(task.train),
+        metrics=best.metrics, workers=workers, threads=threads(task.train), warnings=best.warnings,
     )  # fmt: skip
 
 

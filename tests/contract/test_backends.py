@@ -9,6 +9,7 @@ from torch import distributed, multiprocessing
 
 from raymle.config import ModelConfig, TrainConfig
 from raymle.data.shards import Arrays
+from raymle.errors import WorkError
 from raymle.model.build import build
 from raymle.records import Inputs
 from raymle.train import loop
@@ -52,14 +53,14 @@ def member(rank, size, port, results, arguments):
     distributed.destroy_process_group()
 
 
-def group(size, **arguments):
+def group(size, work=member, **arguments):
     """Train on that many processes and return what each of them got."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with multiprocessing.Manager() as manager:
         results = manager.dict()
-        multiprocessing.spawn(member, (size, port, results, arguments), nprocs=size)
+        multiprocessing.spawn(work, (size, port, results, arguments), nprocs=size)
         return [results[rank] for rank in range(size)]
 
 
@@ -87,3 +88,28 @@ def test_a_bad_row_of_one_worker_stops_all_at_the_same_step():
     problems = {best.problem for _, best in group(2, rows=64, batch=16, bad=5)}
     assert problems == {alone.problem}
     assert "not finite at step" in alone.problem
+
+
+def astray(rank, size, port, results, _):
+    """Train, but let the last worker's weights go astray in the second epoch."""
+    distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    module = build(ModelConfig(params={"hidden": [8]}), Inputs(numbers=4, categories=(5, 5)), 2)
+    config = TrainConfig(epochs=4, batch_size=32, early_stopping=None)
+    reports = loop.epochs(
+        module, arrays(96, 0), arrays(61, 1), config, objective=OBJECTIVE, world=ddp.World(torch.device("cpu"))
+    )
+    next(reports)
+    if rank == size - 1:
+        with torch.no_grad():
+            module.layers[0].bias += 1e-6
+    try:
+        next(reports)
+    except WorkError as error:
+        results[rank] = str(error)
+    distributed.destroy_process_group()
+
+
+def test_workers_that_are_out_of_step_stop_and_say_who_and_where():
+    said = group(2, work=astray)
+    assert said[0] == said[1]
+    assert said[0] == "worker 1 of 2 is out of step with worker 0 in layers.0.bias, after epoch 2"

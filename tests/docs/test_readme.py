@@ -72,7 +72,7 @@ def test_own_code_works_as_the_page_says(tmp_path):
         "name: churn\n"
         "data: {source: churn.parquet, target: churned, transforms: ['mine:ratio']}\n"
         "model: {type: 'mine:make', params: {width: 32}}\n"
-        "train: {loop: 'mine:loop', epochs: 3, batch_size: 64, optimizer: {learning_rate: 0.1}}\n"
+        "train: {loop: 'mine:loop', loss: 'mine:focal', epochs: 3, batch_size: 64, optimizer: {learning_rate: 0.1}}\n"
         "evaluate: {metrics: ['mine:profit']}\n"
     )
     run = raymle.Experiment.load(tmp_path / "raymle.yaml").train()
