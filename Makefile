@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check fix unit slow bench clean
+.PHONY: run test horovod check fix unit slow bench clean
 
 run: .venv/installed
 	@$(BIN)/python jobs/flights/ladder.py
@@ -14,6 +14,10 @@ test: .venv/installed check unit slow
 	$(BIN)/pip install -qq "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/pip install -qq -c constraints.txt -e '.[dev,postgres]'
 	@touch $@
+
+# The backend horovod, built from its source package: minutes once, seconds after that.
+horovod: .venv/installed
+	tools/horovod.sh .venv
 
 check:
 	$(BIN)/ruff check .

@@ -1,13 +1,14 @@
 """What cannot be trained is found before any data is read. Knows no framework."""
 
 from difflib import get_close_matches
+from importlib.util import find_spec
 from math import ceil
 
 from raymle import model as models
 from raymle.config.model import ModelConfig
 from raymle.config.train import PretrainedConfig, TrainConfig, WorkersRange
 from raymle.data import own
-from raymle.errors import SpecError, UsageError
+from raymle.errors import SetupError, SpecError, UsageError
 
 LOSSES = {
     "classification": ("cross_entropy",),
@@ -28,9 +29,18 @@ def check(train: TrainConfig, model: ModelConfig, *, folder: str = ".") -> None:
     models.check(model, folder)
     if later := _comes_later(train, model):
         raise UsageError(f"{later} comes later")
+    if train.backend == "horovod":
+        _check_horovod(train)
     _check_loss(train, folder)
     if model.type == "trees" and (set_for := _for_networks(train)):
         raise UsageError(f"{set_for} is for networks, and model.type is trees", hint=f"leave {set_for} out")
+
+
+def _check_horovod(train: TrainConfig) -> None:
+    if isinstance(train.workers, WorkersRange):
+        raise UsageError("train.workers is a range, and Horovod's groups do not change", hint="give one number")
+    if count(train) > 1 and find_spec("horovod") is None:
+        raise SetupError("train.backend is horovod, and horovod is not installed", hint="make horovod builds it, once")
 
 
 def _check_loss(train: TrainConfig, folder: str) -> None:
@@ -74,7 +84,6 @@ def _comes_later(train: TrainConfig, model: ModelConfig) -> str:
     """Name the first configured feature that this version does not have; empty when it has them all."""
     later = {
         "an elastic number of train.workers": isinstance(train.workers, WorkersRange),
-        "train.backend horovod": train.backend == "horovod",
         "train.pretrained": train.pretrained != PretrainedConfig(),
         "model.type trees with more than one worker": model.type == "trees" and count(train) > 1,
         "train.loop with more than one worker": train.loop is not None and count(train) > 1,

@@ -117,9 +117,15 @@ def _network(task: Task, out: Path) -> Generator[Epoch, bool | None, tuple["nn.M
 
 
 def _on_ray(task: Task, workers: int) -> Generator[Epoch, bool | None, Best]:
+    from raymle.train.backends import group
+
+    if task.train.backend == "horovod":
+        from raymle.train.backends import horovod
+
+        return (yield from group.run(task, workers, horovod.join, config=horovod.HorovodConfig()))
     from raymle.train.backends import ddp
 
-    return (yield from ddp.run(task, workers))
+    return (yield from group.run(task, workers, ddp.join))
 
 
 def _stopped(task: Task, best: Best, module: "nn.Module", out: Path) -> WorkError:

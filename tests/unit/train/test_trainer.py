@@ -13,7 +13,6 @@ from raymle.train.display import display, line
     ("values", "kind"),
     [
         ({"workers": {"min": 1, "max": 4}}, "mlp"),
-        ({"backend": "horovod"}, "mlp"),
         ({"pretrained": {"from": "last"}}, "mlp"),
         ({"workers": 2}, "trees"),
         ({"loop": "mine:loop", "workers": 2}, "mlp"),
@@ -140,14 +139,14 @@ def test_on_a_terminal_the_time_left_is_shown(capsys, monkeypatch):
 
 
 def test_errors_of_workers_keep_their_kind():
-    ddp = pytest.importorskip("raymle.train.backends.ddp")
+    from raymle.train.backends import group
 
     class GroupError(Exception):
         def __init__(self, failures):
             self.worker_failures = failures
 
-    theirs = ddp.failure(GroupError({1: ValueError("odd shape")}))
+    theirs = group.failure(GroupError({1: ValueError("odd shape")}))
     assert str(theirs) == "training worker 1 failed: ValueError: odd shape"
-    ours = ddp.failure(GroupError({0: SpecError("no such thing", hint="look")}))
+    ours = group.failure(GroupError({0: SpecError("no such thing", hint="look")}))
     assert isinstance(ours, RaymleError)
     assert (type(ours), ours.hint) == (SpecError, "look")
