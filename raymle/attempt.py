@@ -47,7 +47,7 @@ def untouched(storage: str) -> Iterator[Store]:
     """Open a storage for the block; one that was not there before goes again when the block fails at its data."""
     was_there = "://" in storage or Path(storage).exists()
     store = open_store(storage)
-    if not os.access(store.root if store.root.exists() else store.root.parent, os.W_OK):
+    if "://" not in storage and not os.access(store.root, os.W_OK):
         raise SetupError(f"storage {storage} cannot be written to", hint="change its permissions, or name another")
     try:
         yield store

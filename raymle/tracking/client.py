@@ -1,6 +1,7 @@
 """Where MLflow is, and a client for it that fails within seconds instead of minutes."""
 
 import hashlib
+import logging
 import os
 import shutil
 import uuid
@@ -123,6 +124,8 @@ def _migrate(database: Path) -> None:
     import sqlalchemy
     from mlflow.store.db.utils import _initialize_tables
 
+    for name in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     engine = sqlalchemy.create_engine(f"{SQLITE}{database}")
     _initialize_tables(engine)  # type: ignore[no-untyped-call]
     engine.dispose()

@@ -1,0 +1,60 @@
+"""The whole story with its home in a bucket, and what another machine sees of it."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import raymle
+from raymle import api
+from raymle.errors import SetupError
+from raymle.store import open_store
+
+
+@pytest.fixture
+def home(bucket, tmp_path, monkeypatch):
+    """A storage in the bucket, and a way to become another machine: one with another cache."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
+
+    def become(name):
+        monkeypatch.setenv("HOME", str(tmp_path / name))
+
+    become("here")
+    return f"s3://{bucket}/home", become
+
+
+def table(rows=1500):
+    draw = np.random.default_rng(0)
+    size, colour = draw.normal(size=rows), draw.choice(["red", "green"], rows)
+    late = np.where(size + (colour == "red") + draw.normal(scale=0.3, size=rows) > 0.5, "yes", "no")
+    return pa.table({"id": range(rows), "size": size, "colour": colour, "late": late})
+
+
+def test_a_run_in_a_bucket_is_scored_promoted_and_used_from_another_machine(home, tmp_path):
+    storage, become = home
+    train = {"epochs": 2, "batch_size": 128}
+    made = raymle.Experiment(
+        name="far", data=table(), target="late", key="id", storage=storage, train=train, cluster={"address": "inline"},
+        promote={"min_fresh_rows": 50},
+    ).train()  # fmt: skip
+    become("there")
+    run = raymle.Run.open("last", storage=storage)
+    assert (run.id, run.metrics) == (made.id, made.metrics)
+    assert run.score().runs[0].label == "test"
+    assert run.promote().passed
+    become("elsewhere")
+    assert raymle.Run.open("models:/far@champion", storage=storage).score().runs[0].label == "validation"
+    pq.write_table(table(20).drop_columns(["late"]), tmp_path / "new.parquet")
+    done = raymle.predict(
+        "models:/far@champion", str(tmp_path / "new.parquet"), tmp_path / "out.parquet", storage=storage
+    )
+    assert done.rows == 20
+    assert pq.read_table(done.output)["id"].to_pylist() == list(range(20))
+    report = open_store(storage).read(f"runs/{run.id}/report.html")
+    assert b"far" in report
+    assert run.id in api.remove([run.id], storage=storage, force=True)
+
+
+def test_a_bucket_that_is_not_there_is_one_sentence(home):
+    with pytest.raises(SetupError, match="NoSuchBucket"):
+        raymle.Run.open("last", storage="s3://no-such-bucket-at-all/home")
