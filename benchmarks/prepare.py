@@ -63,7 +63,7 @@ def _rows(draw: np.random.Generator, rows: int) -> pa.Table:
 def passes(folder: Path) -> float:
     """Statistics, encoding and writing with sides that are given: no hashes, no order, no checksums."""
     from raymle.config import DataConfig, SplitConfig
-    from raymle.data import blocks, passes, shards, source, split, transform
+    from raymle.data import blocks, hashes, passes, shards, source, split, transform
     from raymle.data.infer import infer
     from raymle.data.schema import Contract
 
@@ -71,7 +71,7 @@ def passes(folder: Path) -> float:
     prepare = importlib.import_module("raymle.data.prepare")
     shards.canonical_order = lambda *_: np.empty(0, np.int64)  # type: ignore[assignment]
     sides = np.load(folder / "sides.npy")
-    chance = split.mix(np.arange(len(sides), dtype=np.uint64))
+    chance = hashes.mix(np.arange(len(sides), dtype=np.uint64))
     start = time.perf_counter()
     found = source.resolve("rows.parquet", folder=str(folder))
     schema = infer(found, DataConfig(source="rows.parquet", target="y"))

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
+from raymle.data.hashes import Hashes
 from raymle.data.infer import FEW_VALUES, GUESSED
 from raymle.data.schema import Contract
-from raymle.data.split import SIDES, Hashes, Sides
+from raymle.data.split import SIDES, Sides
 from raymle.errors import DataError
 from raymle.records import Schema
 

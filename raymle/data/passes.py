@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
-from raymle.data import split
+from raymle.data import hashes, split
+from raymle.data.hashes import Hashes
 from raymle.data.schema import Contract, conform
-from raymle.data.split import Hashes, Rule, Sides
+from raymle.data.split import Rule, Sides
 from raymle.data.statistics import Partial
 from raymle.data.transform import Encoded, Transform
 from raymle.records import Schema
@@ -52,16 +53,16 @@ class Look:
         identity, content = self._hashes(raw, batch)
         drawn = identity
         if self.config.method == "group":
-            drawn = split.column_hashes(batch.column(self.schema.named("group")[0]))
+            drawn = hashes.column_hashes(batch.column(self.schema.named("group")[0]))
         return Seen(contract, identity, content, drawn, self._aux(batch), batch if self.keep else None)
 
     def _hashes(self, raw: pa.RecordBatch, batch: pa.RecordBatch) -> tuple[Hashes, Hashes]:
         """Hash the rows as they are in the source: a new transform or dropped column moves no row."""
         target, keys = self.schema.target, self.schema.named("key")
         made = [name for name in keys if name not in raw.schema.names]
-        identity, content = split.row_hashes(raw, () if made else keys, target=target)
+        identity, content = hashes.row_hashes(raw, () if made else keys, target=target)
         if made:
-            identity, _ = split.row_hashes(batch.select(keys), keys, target=target)
+            identity, _ = hashes.row_hashes(batch.select(keys), keys, target=target)
         return identity, content
 
     def _aux(self, batch: pa.RecordBatch) -> Any:
@@ -123,7 +124,7 @@ class Fit:
         """Count one block."""
         rows, seen, sides = self.placed(raw, seen)
         partial = Partial(self.placed.schema).add(rows.filter(pa.array(sides == 0)))
-        chance = split.mix(seen.identity)  # no seed draws the sides by this
+        chance = hashes.mix(seen.identity)  # no seed draws the sides by this
         limits = np.array(self.limits, np.uint64)[sides]
         samples = {
             name: rows.filter(pa.array((sides == place) & (chance <= limits))) for place, name in enumerate(split.SIDES)

@@ -15,10 +15,11 @@ from raymle.config import DataConfig, SplitConfig
 from raymle.data import checks, drift, own, seal, shards, split
 from raymle.data.blocks import KEEP_BYTES, Blocks
 from raymle.data.casts import decoded
+from raymle.data.hashes import Hashes
 from raymle.data.infer import infer, words
 from raymle.data.passes import Encode, Fit, Look, Placed, Seen, numeric_aux
 from raymle.data.source import Source, fingerprint, resolve
-from raymle.data.split import SIDES, Hashes, Rule, Sides
+from raymle.data.split import SIDES, Rule, Sides
 from raymle.data.statistics import Partial, numbers_of
 from raymle.data.summary import summarise
 from raymle.data.transform import Transform, learn

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
-from raymle.data.split import Hashes
+from raymle.data.hashes import Hashes
 from raymle.data.transform import Encoded, Transform
 from raymle.errors import ArtifactError
 from raymle.records import Splits

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from raymle.config import EvaluateConfig
 from raymle.data.casts import decoded
-from raymle.data.split import content
+from raymle.data.hashes import content
 from raymle.errors import ArtifactError, ConflictError, DataError, UsageError
 from raymle.evaluate import gate, ledger
 from raymle.evaluate.evaluator import judge, user_metrics

@@ -1,14 +1,13 @@
 """Two workers that agree by Horovod, where `make horovod` has built it."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from helpers import fit
 from safetensors.numpy import load_file
 
-from raymle import data, runtime, train
-from raymle.config import ClusterConfig, DataConfig, ModelConfig, SplitConfig, TrainConfig
+from raymle import runtime
+from raymle.config import ClusterConfig
 from raymle.errors import WorkError
-from raymle.store import open_store
 
 pytest.importorskip("horovod.torch", reason="`make horovod` builds it")
 
@@ -17,30 +16,6 @@ pytest.importorskip("horovod.torch", reason="`make horovod` builds it")
 def cluster():
     with runtime.connected(runtime.decide(ClusterConfig(address="local"))):
         yield
-
-
-@pytest.fixture(scope="module")
-def splits(tmp_path_factory):
-    draw = np.random.default_rng(0)
-    number, colour = draw.normal(size=2000), draw.choice(["red", "green"], 2000)
-    target = np.where(number + (colour == "red") > 0.5, "yes", "no")
-    table = pa.table({"number": number, "colour": colour, "target": target})
-    store = open_store(str(tmp_path_factory.mktemp("runs")))
-    return data.prepare(DataConfig(source="memory", target="target"), SplitConfig(), store, folder=".", source=table)
-
-
-def fit(splits, out, folder=".", kind="mlp", params=None, **values):
-    config = TrainConfig.model_validate({"epochs": 3, "batch_size": 128, "early_stopping": None} | values)
-    params = {"hidden": [16], "dropout": 0.0} if params is None else params
-    epochs = train.fit(
-        config, ModelConfig(type=kind, params=params), splits, metric="roc_auc", folder=str(folder), out=out
-    )
-    reports = []
-    while True:
-        try:
-            reports.append(next(epochs))
-        except StopIteration as end:
-            return reports, end.value
 
 
 def weights(folder):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from raymle.config import SplitConfig
 from raymle.config.data import Fractions
+from raymle.data import hashes as hashing
 from raymle.data import split
 from raymle.errors import DataError
 
@@ -38,7 +39,7 @@ def table(rows: int, seed: int = 0) -> pa.RecordBatch:
 
 
 def hashes(batch: pa.RecordBatch) -> tuple[Any, Any]:
-    return split.row_hashes(batch, (), target="y")
+    return hashing.row_hashes(batch, (), target="y")
 
 
 def config(method: str = "hash", **values: Any) -> SplitConfig:
@@ -170,7 +171,7 @@ def test_different_values_of_any_type_have_different_identities(values: pa.Array
 
 def test_words_that_spell_a_number_differently_are_two_keys_and_one_content() -> None:
     batch = pa.RecordBatch.from_pydict({"a": ["7", "07", "7.0"]})
-    identity, content = split.row_hashes(batch, ["a"], target="y")
+    identity, content = hashing.row_hashes(batch, ["a"], target="y")
     assert identity[0] == identity[2] != identity[1]
     assert content[0] == content[1] == content[2]
 
@@ -186,7 +187,7 @@ def test_stratified_has_every_class_on_every_side_or_says_which_is_too_small(
 ) -> None:
     names = [f"class{place}" for place in range(len(counts))]
     codes = np.repeat(np.arange(len(counts)), counts)
-    identity = split.mix(np.arange(len(codes), dtype=np.uint64))
+    identity = hashing.mix(np.arange(len(codes), dtype=np.uint64))
     fractions = dict(zip(("train", "validation", "test"), shares, strict=True))
     wanted = config("stratified", fractions=fractions, seed=seed)
     sides = 3 if shares[2] else 2
@@ -204,7 +205,7 @@ def test_stratified_has_every_class_on_every_side_or_says_which_is_too_small(
 @given(moments=st.lists(st.integers(-1000, 1000), min_size=10, max_size=80))
 def test_time_puts_the_latest_rows_into_test_and_ties_together(moments: list[int]) -> None:
     aux = np.array(moments)
-    identity = split.mix(np.arange(len(aux), dtype=np.uint64))
+    identity = hashing.mix(np.arange(len(aux), dtype=np.uint64))
     found = split.sides(split.rule(config("time"), identity, aux), identity, aux)
     order = np.argsort(aux, kind="stable")
     assert (np.diff(found[order].astype(int)) >= 0).all()
@@ -214,7 +215,7 @@ def test_time_puts_the_latest_rows_into_test_and_ties_together(moments: list[int
 
 def test_a_group_stays_together() -> None:
     groups = pa.array([f"patient {row % 50}" for row in range(500)])
-    drawn = split.column_hashes(groups)
+    drawn = hashing.column_hashes(groups)
     found = split.sides(split.rule(config("group"), drawn, None), drawn, None)
     assert (found.reshape(10, 50) == found[:50]).all()
     assert len(set(found.tolist())) > 1
