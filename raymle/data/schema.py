@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raymle.data.casts import canonical, misfits, plain, sum_is_finite
+from raymle.data.casts import canonical, plain, sum_is_finite
 from raymle.errors import DataError
 from raymle.records import Column, Schema
 
@@ -61,21 +61,6 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def row_errors(batch: pa.RecordBatch, schema: Schema) -> list[tuple[int | None, str, str]]:
-    """List (row, column, reason) for what keeps rows from being predicted; a missing column has no row."""
-    found: list[tuple[int | None, str, str]] = []
-    for column in schema.features:
-        if column.name not in batch.schema.names:
-            found.append((None, column.name, "the column is missing"))
-            continue
-        values = batch.column(column.name)
-        found += [
-            (row, column.name, f"{str(values[row].as_py())[:80]!r} is not a {column.type}")
-            for row in misfits(values, column)
-        ]
-    return found
 
 
 class Contract:

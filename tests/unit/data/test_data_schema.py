@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raymle.data.schema import Contract, conform, row_errors
+from raymle.data.schema import Contract, conform
 from raymle.errors import DataError
 from raymle.records import Column, ColumnType, Schema
 
@@ -95,15 +95,6 @@ def test_a_table_of_many_chunks_or_none_conforms() -> None:
     empty = pa.table({"x": [1], "id": ["k"], "y": pa.array([None], pa.string()).dictionary_encode()})
     assert conform(pa.concat_tables([part, empty]), schema_of()).num_rows == 2
     assert conform(part.schema.empty_table(), schema_of()).num_rows == 0
-
-
-def test_each_row_that_cannot_be_predicted_is_listed() -> None:
-    batch = pa.record_batch({"x": ["1", "old", None, "2", "new"]})
-    assert row_errors(batch, schema_of()) == [
-        (1, "x", "'old' is not a number"),
-        (4, "x", "'new' is not a number"),
-    ]
-    assert row_errors(pa.record_batch({"id": [1]}), schema_of()) == [(None, "x", "the column is missing")]
 
 
 def counted(values: list[str | None], parts: int = 1) -> Contract:
