@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from raymle.records import Column, Schema
 
 SCHEMA = ".raymle/raymle.schema.json"
+SMALL_BYTES = 1_000_000
+SMALL_TRAIN = "epochs: 40, batch_size: 64"
+"""A few thousand rows need many small steps: five epochs of a thousand rows each would be a handful."""
 WHEN_RIGHT = {"key": "if it names a row", "time": "if it orders the rows"}
 
 
@@ -46,8 +49,10 @@ def init(
     from raymle.data.infer import infer_roles
     from raymle.data.source import resolve
 
-    schema = infer_roles(resolve(data, folder="."), target)
-    text = spec_text(schema, name=_name(data), source=_relative(data, output.parent))
+    found = resolve(data, folder=".")
+    schema = infer_roles(found, target)
+    is_small = found.bytes < SMALL_BYTES
+    text = spec_text(schema, name=_name(data), source=_relative(data, output.parent), is_small=is_small)
     written = write(output, text)
     columns = [column.model_dump(mode="json") for column in schema.columns]
     document = {"spec": str(output), "schema": str(written), "task": schema.task, "columns": columns}
@@ -68,7 +73,7 @@ def write(output: Path, text: str) -> Path:
     return schema
 
 
-def spec_text(schema: "Schema", *, name: str, source: str) -> str:
+def spec_text(schema: "Schema", *, name: str, source: str, is_small: bool = False) -> str:
     """Return six lines of YAML; what was inferred stands beside them as comments."""
     about = schema.task + (f" of {len(schema.classes)} classes" if schema.classes else "")
     lines = [
@@ -79,7 +84,7 @@ def spec_text(schema: "Schema", *, name: str, source: str) -> str:
         f"  target: {_yaml(schema.target)}  # {about}",
         *_suggestions(schema),
         "model: {type: mlp}  # or linear, trees, or your own as module:factory",
-        "train: {epochs: 5}  # at most; it stops when validation gets no better",
+        f"train: {{{SMALL_TRAIN if is_small else 'epochs: 5'}}}  # at most; it stops when validation gets no better",
         "",
         "# What each column is taken for; `types: {column: type}` under data overrules it.",
         *_commented(table(("column", "type", "role", "why"), map(_described, schema.columns))),
