@@ -212,6 +212,23 @@ def test_a_bug_is_told_in_a_sentence_and_shown_with_debug(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("raised", "code", "says"),
+    [
+        (SystemExit(0), 4, "left the process by sys.exit(0)"),
+        (BrokenPipeError(32, "Broken pipe"), 1, "this is a bug in raymle: BrokenPipeError"),
+        (OSError(28, "No space left on device", "runs/x"), 6, "runs/x is full"),
+        (PermissionError(13, "Permission denied", "runs/x"), 7, "runs/x cannot be written"),
+    ],
+)
+def test_work_that_ended_otherwise_is_never_a_success(
+    raised: BaseException, code: int, says: str, api: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.error = raised
+    assert app.run(["train"]) == code
+    assert says in capsys.readouterr().err
+
+
 def test_ctrl_c_is_130_and_a_kill_is_143(api: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     api.error = KeyboardInterrupt()
     assert app.run(["train"]) == 130
