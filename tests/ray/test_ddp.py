@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from helpers import fit
+from helpers import FAILING_NET, fit
 
 from raymle import model, runtime
 from raymle.config import ClusterConfig
@@ -30,18 +30,7 @@ def test_two_workers_give_what_one_gives(cluster, splits, tmp_path):
 
 
 def test_a_worker_that_fails_is_a_work_error_with_its_reason(cluster, splits, tmp_path):
-    (tmp_path / "net_that_fails.py").write_text(
-        "import torch\n"
-        "class Net(torch.nn.Module):\n"
-        "    def __init__(self, outputs):\n"
-        "        super().__init__()\n"
-        "        self.bias = torch.nn.Parameter(torch.zeros(outputs))\n"
-        "    def forward(self, numbers, categories):\n"
-        "        if len(numbers) > 2:  # two rows are what it is tried on before anything starts\n"
-        "            raise ValueError('a shape that does not fit')\n"
-        "        return self.bias.expand(len(numbers), -1)\n"
-        "def make(inputs, outputs): return Net(outputs)\n"
-    )
+    (tmp_path / "net_that_fails.py").write_text(FAILING_NET)
     with pytest.raises(WorkError, match=r"worker . failed: ValueError: a shape that does not fit"):
         fit(splits, tmp_path / "bundle", tmp_path, "net_that_fails:make", {}, workers=2)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
+from small_net import Net
 from torch import nn
 from torch.nn import functional
 
@@ -31,16 +32,6 @@ def rows():
     numbers = draw.normal(size=(ROWS, 3)).astype(np.float32)
     target = (numbers[:, 0] > 0).astype(np.int64)
     return Arrays(numbers, np.zeros((ROWS, 0), np.int32), target, np.arange(ROWS))
-
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(7)
-        self.layers = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
-
-    def forward(self, numbers, categories):
-        return self.layers(numbers)
 
 
 def learner(module=None, objective=CLASSES, **values):

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from helpers import drain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,12 +49,7 @@ def run(module, train=None, validation=None, objective=CLASSES, **values):
     train = train or arrays(objective=objective)
     validation = validation or arrays(200, seed=1, objective=objective)
     epochs = loop.epochs(module, train, validation, config(**values), objective=objective, world=World())
-    reports = []
-    while True:
-        try:
-            reports.append(next(epochs))
-        except StopIteration as end:
-            return reports, end.value
+    return drain(epochs)
 
 
 @pytest.mark.parametrize("objective", [CLASSES, NUMBER], ids=["classes", "number"])

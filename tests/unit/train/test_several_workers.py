@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from helpers import drain
+from small_net import Net
 
 from raymle.config import TrainConfig
 from raymle.data.shards import Arrays
@@ -24,16 +25,6 @@ def arrays(rows: int, seed: int = 0) -> Arrays:
     return Arrays(numbers, np.zeros((rows, 0), np.int32), target, np.arange(rows))
 
 
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(7)
-        self.layers = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
-
-    def forward(self, numbers, categories):
-        return self.layers(numbers)
-
-
 def config(**values) -> TrainConfig:
     return TrainConfig.model_validate({"epochs": 3, "batch_size": 64, **values})
 
@@ -42,12 +33,7 @@ def drive(settings, rows=500, world=None, train=None, module=None):
     epochs = loop.epochs(
         module or Net(), train or arrays(rows), arrays(200, 1), settings, objective=CLASSES, world=world or World()
     )
-    reports = []
-    while True:
-        try:
-            reports.append(next(epochs))
-        except StopIteration as end:
-            return reports, end.value
+    return drain(epochs)
 
 
 class Pair:
