@@ -68,10 +68,13 @@ class Experiment:
         splits = self.prepare()
         return {"columns": shards.summary(splits), "rows": splits.rows}
 
-    def train(self, *, key: str | None = None, **overrides: Any) -> "Run":
-        """Train once. ``overrides`` are dotted paths with ``__`` for the dot: ``train__epochs=3``."""
+    def train(self, *, key: str | None = None, resume: str | None = None, **overrides: Any) -> "Run":
+        """Train once, or go on with the run that ``resume`` names.
+
+        ``overrides`` are dotted paths with ``__`` for the dot: ``train__epochs=3``.
+        """
         spec = self._with(overrides)
-        return Run(pipeline.train(spec, source=self._table, key=key), spec.storage)
+        return Run(pipeline.train(spec, source=self._table, key=key, resume=resume), spec.storage)
 
     def tune(self, *, key: str | None = None, **overrides: Any) -> "Run":
         """Search the ranges of ``tune.space``; return the best run."""

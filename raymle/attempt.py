@@ -1,4 +1,7 @@
-"""One attempt at a run: timed, recorded whatever ends it, made once for a key; one that fails early leaves nothing."""
+"""One attempt at a run: timed, recorded whatever ends it, made once for a key; one that fails early leaves nothing.
+
+Another attempt, under the same id, goes on with a run that was stopped: see ``resume``.
+"""
 
 import hashlib
 import os
@@ -12,18 +15,16 @@ from typing import Literal
 
 from raymle import tracking
 from raymle.config import Spec
-from raymle.config.differences import differences
+from raymle.config.differences import first_difference
 from raymle.errors import ConflictError, RaymleError, SetupError
 from raymle.records import Splits, Status, Trained
 from raymle.runtime import Execution
 from raymle.store import Store, lock, open_store
-from raymle.tracking import shelf
+from raymle.tracking import keys, shelf
 
 Kind = Literal["run", "study"]
 LEFTOVERS = {"memo", "locks", "shards", "sealed"}
 """What an attempt that fails before its run begins leaves in its storage."""
-NOT_THE_JOB = {"profiles", "folder", "storage", "tracking", "serve"}
-"""Sections that a run with the same key may differ in."""
 
 
 @dataclass
@@ -58,7 +59,7 @@ def untouched(storage: str) -> Iterator[Store]:
 
 
 def _claim(store: Store, key: str | None, run_id: str) -> None:
-    if key and not shelf.claim_key(store, key, run_id):
+    if key and not keys.claim(store, key, run_id):
         raise ConflictError(f"another run works under key {key!r}", hint="wait for it, or use another key")
 
 
@@ -87,7 +88,7 @@ def once(store: Store, key: str | None, spec: Spec, kind: Kind) -> Iterator[Trai
         yield None
         return
     with lock(store, f"key-{hashlib.sha256(key.encode()).hexdigest()[:16]}"):
-        made = shelf.by_key(store, key)
+        made = keys.run_of(store, key)
         earlier = shelf.load(store, made) if made else None
         if earlier and (differing := _other_job(store, earlier, spec, kind)):
             raise ConflictError(
@@ -101,12 +102,7 @@ def _other_job(store: Store, earlier: Trained, spec: Spec, kind: Kind) -> str:
     if (earlier.name, earlier.study is not None) != (spec.name, kind == "study"):
         return f"a {'study' if earlier.study else 'run'} of {earlier.name!r}"
     searched = tuple(spec.tune.space) if kind == "study" and spec.tune else ()
-    made_by = shelf.load_spec(store, earlier.run_id)
-    there_and_here = (each.model_dump(mode="json", exclude=NOT_THE_JOB) for each in (made_by, spec))
-    for name, (there, here) in differences(*there_and_here).items():
-        if not any(name == path or name.startswith(f"{path}.") or path.startswith(f"{name}.") for path in searched):
-            return f"{name} is {there} there and {here} here"
-    return ""
+    return first_difference(shelf.load_spec(store, earlier.run_id), spec, but_for=searched)
 
 
 @contextmanager
@@ -119,16 +115,24 @@ def recorded(
     key: str | None,
     execution: Execution,
     clock: Clock,
+    resumed: str | None = None,
 ) -> Iterator[tracking.Run]:
-    """Open a tracked run for the block; whatever ends the block ends the run with the right status."""
+    """Open a tracked run for the block; whatever ends the block ends the run with the right status.
+
+    ``resumed`` is the id of an earlier run that goes on.
+    """
     run = tracking.start(
-        spec.tracking, store, experiment=spec.tracking.experiment or spec.name, name=spec.name, kind=kind
-    )
+        spec.tracking, store, experiment=spec.tracking.experiment or spec.name, name=spec.name, kind=kind,
+        run_id=resumed,
+    )  # fmt: skip
     shelf.hold(store, run.id, spec, splits, kind=kind)
     with tracking.tee_stdout(store.root / "runs" / run.id / "stdout.log"):
         try:
             _claim(store, key, run.id)
-            tracking.describe_inputs(run, spec, splits)
+            if resumed:
+                store.remove(f"runs/{run.id}/bundle")  # the attempt before may have been stopped after it
+            else:
+                tracking.describe_inputs(run, spec, splits)
             yield run
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
@@ -139,8 +143,8 @@ def recorded(
                     store, run.id, spec, splits, status=status, reason=reason,
                     execution=execution.kind, seconds=clock.seconds(),
                 )  # fmt: skip
-                if key and shelf.holder(store, key) == run.id:
-                    shelf.release_key(store, key)
+                if key and keys.holder(store, key) == run.id:
+                    keys.release(store, key)
             run.tags({"raymle.reason": reason[:4000]})
             run.finish(status)
             raise

@@ -3,10 +3,11 @@
 data.prepare  ->  train.fit or tune.search  ->  evaluate.validation  ->  a bundle, a record and a tracked run
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from typing import Any
 
 from raymle import data, evaluate, runtime, tracking, tune
+from raymle import resume as resuming
 from raymle import train as training
 from raymle.attempt import Clock, once, recorded, untouched
 from raymle.config import Spec
@@ -14,16 +15,17 @@ from raymle.planning import advice, check, decisive, locate, place, why_ray
 from raymle.records import Epoch, Fitted, Splits, Study, Trained
 from raymle.runtime import Execution
 from raymle.store import Store
-from raymle.tracking import shelf
+from raymle.tracking import keys, shelf
 
 
-def train(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained:
+def train(spec: Spec, *, source: Any = None, key: str | None = None, resume: str | None = None) -> Trained:
     """Take one spec from raw data to a trained, evaluated and recorded model.
 
     Args:
         spec: The experiment.
         source: A table or data frame that takes the place of ``data.source``.
         key: Idempotence: a second call with the same key returns the first call's record.
+        resume: A run that was stopped, killed or failed, to go on with from its newest checkpoint.
     """
     clock = Clock()
     check(spec)
@@ -31,14 +33,19 @@ def train(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained:
     with untouched(spec.storage) as store, once(store, key, spec, "run") as earlier:
         if earlier:
             return earlier
+        begun = resuming.unfinished(store, resume, spec) if resume else None
         with runtime.starting(execution) as ray:
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
-            with recorded(spec, store, splits, kind="run", key=key, execution=execution, clock=clock) as run:
+            known = resuming.prepare(store, begun, splits) if begun else set()
+            with recorded(
+                spec, store, splits, kind="run", key=key, execution=execution, clock=clock, resumed=begun
+            ) as run:
                 epochs = fit(spec, store, splits, run.id)
                 ray.wait()
-                fitted, history = follow(epochs, run, training.most_epochs(spec.train, spec.model))
+                with resuming.stopping(store, run.id, keeps=training.keeps(spec.train, spec.model)):
+                    fitted, history = follow(epochs, run, training.most_epochs(spec.train, spec.model), known)
                 ray.let_go()
                 store.publish(f"runs/{run.id}/bundle")
                 clock.lap("train")
@@ -93,14 +100,16 @@ def fit(spec: Spec, store: Store, splits: Splits, run_id: str) -> Generator[Epoc
     """Train one model, its bundle in the run's folder."""
     return training.fit(
         spec.train, spec.model, splits,
-        metric=decisive(spec, splits.data_schema), folder=spec.folder, storage=spec.storage,
+        metric=decisive(spec, splits.data_schema), folder=spec.folder, storage=spec.storage, run=run_id,
         out=store.root / "runs" / run_id / "bundle",
         transforms=spec.data.transforms,
     )  # fmt: skip
 
 
-def follow(epochs: Generator[Epoch, None, Fitted], run: tracking.Run, most: int) -> tuple[Fitted, list[Epoch]]:
-    """Drive the training, showing and recording every epoch."""
+def follow(
+    epochs: Generator[Epoch, None, Fitted], run: tracking.Run, most: int, known: Collection[int] = ()
+) -> tuple[Fitted, list[Epoch]]:
+    """Drive the training, showing and recording every epoch that an earlier attempt has not recorded."""
     history: list[Epoch] = []
     with training.display(most) as show:
         while True:
@@ -109,8 +118,9 @@ def follow(epochs: Generator[Epoch, None, Fitted], run: tracking.Run, most: int)
             except StopIteration as end:
                 return end.value, history
             history.append(epoch)
-            run.metrics(epoch.metrics, step=epoch.epoch)
-            show(epoch)
+            if epoch.epoch not in known:
+                run.metrics(epoch.metrics, step=epoch.epoch)
+                show(epoch)
 
 
 def conclude(
@@ -143,9 +153,10 @@ def conclude(
         best_epoch=fitted.best_epoch, warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study,
     )  # fmt: skip
     shelf.save(store, trained, spec)
+    training.forget(store, run.id)
     store.publish(f"runs/{run.id}")
     if key and study:
-        shelf.claim_key(store, key, trained.run_id, instead_of=study.id)
+        keys.claim(store, key, trained.run_id, instead_of=study.id)
     if study:
         shelf.let_go(store, study.id)
     tracking.record_result(run, trained, spec, splits, out, receipt=evaluate.receipt(store, splits, name=spec.name))

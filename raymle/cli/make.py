@@ -1,11 +1,12 @@
 """Verbs that make a model: ``train`` and ``tune``."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raymle.cli.answer import Answer, metrics_text, verb
 from raymle.cli.options import Json, Key, Plan, Profile, SpecWords, experiment, usual_home
+from raymle.errors import UsageError
 
 if TYPE_CHECKING:
     from raymle import api, records
@@ -22,14 +23,23 @@ def train(
     *,
     profile: Profile = None,
     key: Key = None,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, killed or failed; or `last`."),
+    ] = None,
     plan: Plan = False,
     json: Json = False,
 ) -> Answer:
-    """Prepare, train one model, evaluate it on validation, record."""
+    """Prepare, train one model, evaluate it on validation, record.
+
+    Ctrl-C saves a checkpoint and stops; --resume goes on from it.
+    """
+    if resume and key:
+        raise UsageError("--resume and --key do not go together", hint="a run that goes on has its key already")
     loaded = experiment(words, profile)
     if plan:
         return planned(loaded.plan("train"), as_json=json)
-    return trained(loaded.train(key=key), as_json=json)
+    return trained(loaded.train(key=key, resume=resume), as_json=json)
 
 
 def tune(

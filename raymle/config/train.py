@@ -83,6 +83,8 @@ class TrainConfig(Section):
     """What one worker needs."""
     backend: Literal["auto", "ddp", "horovod"] = "auto"
     """How several workers agree on gradients."""
+    step_timeout: float = Field(600, gt=0)
+    """Seconds without a step after which one of several workers is stuck: all end, with every worker's stacks."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of the forward pass."""
     accumulate: int = Field(1, ge=1)

@@ -8,5 +8,6 @@ from raymle.tracking.run import JournalRun as JournalRun
 from raymle.tracking.run import MemoryRun as MemoryRun
 from raymle.tracking.run import Run as Run
 from raymle.tracking.run import new_id as new_id
+from raymle.tracking.run import recorded_steps as recorded_steps
 from raymle.tracking.run import send_pending as send_pending
 from raymle.tracking.run import start as start

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 from raymle.config import TrackingConfig
 from raymle.records import Status
 from raymle.tracking import client, sender, sent, system
-from raymle.tracking.journal import Event, Journal, is_abandoned
+from raymle.tracking.journal import Event, Journal, is_abandoned, read
 
 if TYPE_CHECKING:
     from raymle.store import Store
@@ -198,6 +198,15 @@ def start(
         journal.append({"do": "start", "at": _now_ms(), "id": run_id, "user": _user(), **about})
     sends = sender.launch(store, uri, run_id) if parent is None else None
     return JournalRun(journal, store.root, sender=sends, watched=fresh and parent is None)
+
+
+def recorded_steps(store: "Store", run_id: str, metric: str = "validation_loss") -> set[int] | None:
+    """Return the steps of which a run's journal has a metric; None when the journal is on another machine."""
+    path = sent.journals(store.root) / f"{run_id}.jsonl"
+    if not path.exists():
+        return None
+    events = (entry.event for entry in read(path))
+    return {event["step"] for event in events if event["do"] == "metrics" and metric in event["values"]}
 
 
 def send_pending(config: TrackingConfig, store: "Store") -> int:

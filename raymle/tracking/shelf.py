@@ -1,12 +1,11 @@
 """The records of all runs of a storage: plain files, no server.
 
-runs/<run>/record.json spec.json key.json        keys/<digest>/<n>.json   who took an idempotence key, in turn
+runs/<run>/begun.json                   the spec, from the start
+runs/<run>/attempts/<n>.json            who works on it, in turn         <n>-over.json   how that ended without a model
+runs/<run>/record.json spec.json        a finished run
 """
 
-import hashlib
 import json
-import os
-import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
@@ -17,6 +16,8 @@ from pydantic import ValidationError
 from raymle.config import Spec
 from raymle.errors import ArtifactError, ConflictError
 from raymle.records import Metrics, Splits, Status, Trained
+from raymle.tracking import keys
+from raymle.tracking.claims import is_alive, myself, read
 
 if TYPE_CHECKING:
     from raymle.store import Store
@@ -46,31 +47,55 @@ def save_failed(
     execution: Literal["inline", "ray"] = "inline",
     seconds: Metrics | None = None,
 ) -> None:
-    """Put a run that came to no model on the shelf; ``reason`` goes beside it."""
+    """Say that an attempt came to no model, and why; another one may go on with the run."""
     trained = _unfinished(run_id, spec, splits, status=status)
     trained = trained.model_copy(update={"seconds": seconds or {}, "execution": execution})
-    store.write_new(f"runs/{run_id}/reason.txt", reason.encode())
-    if not _has_record(store, run_id):
-        save(store, trained, spec)
+    _end(store, run_id, {"reason": reason, "record": trained.model_dump(mode="json")})
 
 
 def hold(store: "Store", run_id: str, spec: Spec, splits: Splits, *, kind: str) -> None:
-    """Say that a run has begun: it needs its prepared data, and is seen although it has no record yet."""
+    """Say that an attempt at a run begins: it needs its prepared data, and is seen although it has no record yet.
+
+    Raises:
+        ConflictError: another process works on the run.
+    """
+    number, claim, over = _attempt(store, run_id)
     begun = _unfinished(run_id, spec, splits, status="running")
-    claim = {"splits_id": splits.id, "kind": kind, **_myself(), "begun": begun.model_dump(mode="json")}
-    store.write_new(f"runs/{run_id}/using.json", json.dumps(claim).encode())
+    mine = {"splits_id": splits.id, "kind": kind, **myself(), "begun": begun.model_dump(mode="json")}
+    is_free = over is not None or claim is None or not is_alive(claim)
+    if not is_free or not store.write_new(f"{_attempts(run_id)}/{number + 1:06d}.json", json.dumps(mine).encode()):
+        raise ConflictError(f"another process works on run {run_id}", hint="wait for it, or end it")
     store.write_new(f"runs/{run_id}/begun.json", spec.model_dump_json(by_alias=True, indent=1).encode())
 
 
 def let_go(store: "Store", run_id: str) -> None:
     """Say that a run is over that has no record of its own, as a study has none: its best run has."""
-    store.write_new(f"runs/{run_id}/over.json", b"{}")
+    _end(store, run_id, {})
 
 
 def held(store: "Store") -> set[str]:
     """Return the prepared data that runs use now; a process that died on this machine holds nothing."""
-    claims = (_read(store, f"runs/{name}/using.json") for name in store.names("runs") if not _has_record(store, name))
-    return {claim["splits_id"] for claim in claims if claim and _is_alive(claim)}
+    found = (_attempt(store, name) for name in store.names("runs") if not _has_record(store, name))
+    return {claim["splits_id"] for _, claim, over in found if claim and over is None and is_alive(claim)}
+
+
+def unfinished(store: "Store", ref: str) -> tuple[Trained, str]:
+    """Find a run that was stopped or failed, by its id, a unique start of one, or ``last``; return its kind too.
+
+    Raises:
+        ArtifactError: there is none.
+        ConflictError: it is finished, or goes on.
+    """
+    if ref == "last":
+        open_ones = [trained.run_id for trained in every(store) if trained.status in {"killed", "failed"}]
+        if not open_ones:
+            raise ArtifactError(f"no run in {store.uri} was stopped or failed", hint="start one: raymle train")
+        ref = open_ones[0]
+    found = load(store, find(store, ref))
+    if found.status in {"finished", "running"}:
+        raise ConflictError(f"run {found.run_id} is {found.status}: there is nothing to resume")
+    claim = _attempt(store, found.run_id)[1] or {}
+    return found, str(claim.get("kind", "run"))
 
 
 def load(store: "Store", run_id: str) -> Trained:
@@ -139,9 +164,9 @@ def _whole(store: "Store", run_id: str) -> Trained | None:
 def remove(store: "Store", run_id: str) -> None:
     """Remove a run from the shelf and free its key; MLflow keeps what it was told."""
     load(store, run_id)
-    key = _read(store, f"runs/{run_id}/key.json")
-    if key and by_key(store, key["key"]) == run_id:
-        release_key(store, key["key"])
+    key = read(store, f"runs/{run_id}/key.json")
+    if key and keys.run_of(store, key["key"]) == run_id:
+        keys.release(store, key["key"])
     store.remove(f"runs/{run_id}")
 
 
@@ -152,102 +177,52 @@ def note_promotion(store: "Store", run_id: str, version: str) -> None:
 
 def promotion_of(store: "Store", run_id: str) -> str | None:
     """Return the version that a run was promoted to."""
-    found = _read(store, f"runs/{run_id}/promoted.json")
+    found = read(store, f"runs/{run_id}/promoted.json")
     return str(found["version"]) if found else None
 
 
 def reason(store: "Store", run_id: str) -> str:
     """Return why a run came to no model; empty when it did."""
-    try:
-        return store.read(f"runs/{run_id}/reason.txt").decode()
-    except ArtifactError:
-        return ""
-
-
-def by_key(store: "Store", key: str) -> str | None:
-    """Return the run that finished under an idempotence key."""
-    claim = _claim(store, key)[1]
-    run_id = claim.get("run_id")
-    trained = _record(store, run_id) if run_id else None
-    return trained.run_id if trained and trained.status == "finished" else None
-
-
-def claim_key(store: "Store", key: str, run_id: str, *, instead_of: str | None = None) -> bool:
-    """Take a key for a run that is about to start; False while another run has finished or works under it.
-
-    A claim whose process died on this machine is taken over. ``instead_of`` names a run that hands its key on.
-    """
-    number, claim = _claim(store, key)
-    holder = claim.get("run_id")
-    if holder and holder != instead_of and (_has_record(store, holder) or _is_alive(claim)):
-        return False
-    mine = {"run_id": run_id, "key": key, **_myself()}
-    if not _take(store, key, number + 1, mine):
-        return False
-    return store.write_new(f"runs/{run_id}/key.json", json.dumps({"key": key}).encode())
-
-
-def holder(store: "Store", key: str) -> str | None:
-    """Return the run that a key belongs to now."""
-    found: str | None = _claim(store, key)[1].get("run_id")
-    return found
-
-
-def release_key(store: "Store", key: str) -> None:
-    """Free a key, so that the next run may take it."""
-    number, claim = _claim(store, key)
-    if claim.get("run_id"):
-        _take(store, key, number + 1, {"run_id": None, "key": key})
-
-
-def _take(store: "Store", key: str, number: int, claim: dict[str, Any]) -> bool:
-    return store.write_new(f"{_folder(key)}/{number:06d}.json", json.dumps(claim).encode())
-
-
-def _claim(store: "Store", key: str) -> tuple[int, dict[str, Any]]:
-    """Return the number and the contents of the last claim of a key."""
-    names = store.names(_folder(key))
-    if not names:
-        return 0, {}
-    return int(names[-1].split(".")[0]), _read(store, f"{_folder(key)}/{names[-1]}") or {}
-
-
-def _folder(key: str) -> str:
-    return f"keys/{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-
-
-def _myself() -> dict[str, Any]:
-    return {"host": platform.node(), "pid": os.getpid(), "born": _born(os.getpid())}
-
-
-def _is_alive(claim: dict[str, Any]) -> bool:
-    """Whether the claim's process still works; on another machine we can't know, so yes."""
-    return bool(claim["host"] != platform.node() or _born(claim["pid"]) == claim["born"])
-
-
-def _born(pid: int) -> float | None:
-    import psutil  # type: ignore[import-untyped]
-
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return None
+    over = _attempt(store, run_id)[2] or {}
+    return "" if _has_record(store, run_id) else str(over.get("reason", ""))
 
 
 def _record(store: "Store", run_id: str) -> Trained | None:
     """Return a run's record; of one that has none, what is known of its beginning, and whether it goes on."""
-    data = _read(store, f"runs/{run_id}/record.json")
+    data = read(store, f"runs/{run_id}/record.json")
     try:
         if data:
             return Trained.model_validate(data)
-        claim = _read(store, f"runs/{run_id}/using.json")
-        if not claim or "begun" not in claim or _read(store, f"runs/{run_id}/over.json") is not None:
+        _, claim, over = _attempt(store, run_id)
+        if over is not None:
+            return Trained.model_validate(over["record"]) if "record" in over else None
+        if claim is None:
             return None
-        status = "running" if _is_alive(claim) else "killed"
+        status = "running" if is_alive(claim) else "killed"
         return Trained.model_validate(claim["begun"]).model_copy(update={"status": status})
     except ValidationError as error:
         problem = str(error).splitlines()[0]
         raise ArtifactError(f"runs/{run_id}/record.json is damaged: {problem}", hint="remove that folder") from None
+
+
+def _attempts(run_id: str) -> str:
+    return f"runs/{run_id}/attempts"
+
+
+def _attempt(store: "Store", run_id: str) -> tuple[int, dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the number of the last attempt at a run, who makes it, and how it ended, if it did without a model."""
+    names = store.names(_attempts(run_id))
+    begun = [name for name in names if not name.endswith("-over.json")]
+    if not begun:
+        return 0, None, None
+    last = begun[-1].removesuffix(".json")
+    over = read(store, f"{_attempts(run_id)}/{last}-over.json") if f"{last}-over.json" in names else None
+    return int(last), read(store, f"{_attempts(run_id)}/{begun[-1]}"), over
+
+
+def _end(store: "Store", run_id: str, how: dict[str, Any]) -> None:
+    number = _attempt(store, run_id)[0]
+    store.write_new(f"{_attempts(run_id)}/{number:06d}-over.json", json.dumps(how).encode())
 
 
 def _unfinished(run_id: str, spec: Spec, splits: Splits, *, status: Status) -> Trained:
@@ -259,17 +234,7 @@ def _unfinished(run_id: str, spec: Spec, splits: Splits, *, status: Status) -> T
 
 
 def _has_record(store: "Store", run_id: str) -> bool:
-    return _read(store, f"runs/{run_id}/record.json") is not None
-
-
-def _read(store: "Store", name: str) -> dict[str, Any] | None:
-    try:
-        data: dict[str, Any] = json.loads(store.read(name))
-    except ArtifactError:
-        return None
-    except ValueError:
-        raise ArtifactError(f"{name} is damaged: it is not JSON", hint="remove that folder") from None
-    return data
+    return read(store, f"runs/{run_id}/record.json") is not None
 
 
 def _some(names: list[str]) -> str:

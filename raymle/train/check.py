@@ -67,9 +67,19 @@ def _for_networks(train: TrainConfig) -> str:
     return next((name for name, is_used in asked.items() if is_used), "")
 
 
+def keeps(train: TrainConfig, model: ModelConfig) -> bool:
+    """Whether a training leaves checkpoints: our own loop does; trees and the user's loop begin anew."""
+    return model.type != "trees" and train.loop is None
+
+
 def count(train: TrainConfig) -> int:
-    """Return how many workers train."""
+    """Return how many workers are needed; there may be more when it is a range."""
     return train.workers.min if isinstance(train.workers, WorkersRange) else train.workers
+
+
+def is_group(train: TrainConfig) -> bool:
+    """Whether workers of their own train, and not this process."""
+    return (train.workers.max if isinstance(train.workers, WorkersRange) else train.workers) > 1
 
 
 def most_epochs(train: TrainConfig, model: ModelConfig) -> int:
@@ -83,9 +93,7 @@ def most_epochs(train: TrainConfig, model: ModelConfig) -> int:
 def _comes_later(train: TrainConfig, model: ModelConfig) -> str:
     """Name the first configured feature that this version does not have; empty when it has them all."""
     later = {
-        "an elastic number of train.workers": isinstance(train.workers, WorkersRange),
         "train.pretrained": train.pretrained != PretrainedConfig(),
-        "model.type trees with more than one worker": model.type == "trees" and count(train) > 1,
-        "train.loop with more than one worker": train.loop is not None and count(train) > 1,
+        "model.type trees with more than one worker": model.type == "trees" and is_group(train),
     }
     return next((name for name, is_used in later.items() if is_used), "")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, final
 
 import numpy as np
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
+from raymle.errors import ArtifactError
 from raymle.model.network import as_inputs
 from raymle.records import Metrics
+from raymle.train.checkpoint import misfits
 from raymle.train.objective import Objective
 from raymle.train.optimizer import Stepper
 from raymle.train.world import World
@@ -36,15 +39,29 @@ class Learned:
     """Norm of each step's gradient before it was clipped."""
     layers: Tensor
     """Norms of each parameter's gradient, added up over the steps."""
+    rows: int
+    """Rows of the whole epoch."""
     done: int = 0
     looked: int = 0
+    seconds: float = 0.0
     bad_step: int | None = None
 
     @classmethod
-    def fresh(cls, steps: int, layers: int, device: torch.device) -> "Learned":
+    def fresh(cls, steps: int, layers: int, rows: int, device: torch.device) -> "Learned":
         """Nothing yet."""
         losses, norms = torch.zeros(2, steps, device=device)
-        return cls(losses, norms, torch.zeros(layers, device=device))
+        return cls(losses, norms, torch.zeros(layers, device=device), rows)
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], device: torch.device) -> "Learned":
+        """Go on from what ``state`` returned."""
+        losses, norms, layers = (tensors[f"learned/{name}"].to(device) for name in ("losses", "norms", "layers"))
+        return cls(losses, norms, layers, facts["rows"], facts["done"], facts["done"], facts["seconds"])
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return what the rest of the epoch adds to; every loss that is there has been looked at."""
+        tensors = {f"learned/{name}": getattr(self, name) for name in ("losses", "norms", "layers")}
+        return tensors, {"rows": self.rows, "done": self.done, "seconds": self.seconds}
 
     def problem(self, epoch: int) -> str:
         """Say at which step the training left the real numbers; empty when it did not."""
@@ -53,12 +70,12 @@ class Learned:
         what = "loss" if not torch.isfinite(self.losses[self.bad_step]) else "gradient"
         return f"the {what} is not finite at step {self.bad_step + 1} of {len(self.losses)} in epoch {epoch}"
 
-    def metrics(self, rows: int, seconds: float) -> Metrics:
+    def metrics(self) -> Metrics:
         """Sum the epoch up."""
         return {
-            "train_loss": float(self.losses.sum()) / rows,
+            "train_loss": float(self.losses.sum()) / self.rows,
             "grad_norm": float(self.norms.mean()),
-            "rows_per_second": rows / max(seconds, 1e-9),
+            "rows_per_second": self.rows / max(self.seconds, 1e-9),
         }
 
 
@@ -67,13 +84,14 @@ class Learner:
     """A module with what moves its weights."""
 
     def __init__(
-        self, module: nn.Module, config: TrainConfig, objective: Objective, world: World, *, steps: int
+        self, module: nn.Module, config: TrainConfig, objective: Objective, world: World, *, rows: int
     ) -> None:
-        self.config, self.objective, self.world, self.steps = config, objective, world, steps
+        self.config, self.objective, self.world, self.rows = config, objective, world, rows
+        self.steps = max(1, ceil(rows / config.batch_size))
         self.bare, self.module = module, world.wrap(module)
         named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
         self.names, self.parameters = [name for name, _ in named], [weight for _, weight in named]
-        self.stepper = Stepper(self.parameters, config.optimizer, steps=config.epochs * steps)
+        self.stepper = Stepper(self.parameters, config.optimizer, steps=config.epochs * self.steps)
         self.loss = objective.learning(world.device)
         self.average = _average(module, config.ema) if config.ema else None
 
@@ -84,7 +102,7 @@ class Learner:
 
     def fresh(self) -> Learned:
         """Start an epoch."""
-        return Learned.fresh(self.steps, len(self.parameters), self.world.device)
+        return Learned.fresh(self.steps, len(self.parameters), self.rows, self.world.device)
 
     def step(self, train: Arrays, rows: npt.NDArray[np.int64], learned: Learned) -> None:
         """Take one step over this worker's share of a batch."""
@@ -138,9 +156,20 @@ class Learner:
             found |= {f"average/{name}": value for name, value in self.average.state_dict().items()}
         return found, facts
 
-    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Go on from what ``state`` returned."""
-        self.bare.load_state_dict(_under("model/", tensors))
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], *, where: str) -> None:
+        """Go on from what ``state`` returned.
+
+        Raises:
+            ArtifactError: it is another network's; it says which tensors differ.
+        """
+        weights = _under("model/", tensors)
+        if told := misfits(self.bare.state_dict(), weights):
+            more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
+            raise ArtifactError(
+                f"the checkpoint at {where} is of another network: {'; '.join(told[:3])}{more}",
+                hint="the model's code has changed since: put it back, or train anew",
+            )
+        self.bare.load_state_dict(weights)
         if self.average is not None:
             self.average.load_state_dict(_under("average/", tensors))
         self.stepper.restore(_under("optimizer/", tensors), facts)

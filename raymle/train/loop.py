@@ -1,66 +1,30 @@
 """One worker's epochs as a generator of reports: plain torch, no Ray.
 
 Every worker walks the same batches in the same order and computes its share of each; how many steps an epoch
-has follows from the rows alone, so no worker can wait for a step that another does not take.
+has follows from the rows alone, so no worker can wait for a step that another does not take. Where a training was
+left, the next one goes on: with the same batches, random numbers and sums.
 """
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
-from math import ceil
-from typing import final
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.errors import WorkError
 from raymle.model.network import forward
 from raymle.records import Epoch, Metrics
+from raymle.train.best import Best
+from raymle.train.checkpoint import Position
+from raymle.train.keeper import Keeper, Wish, restore_random
 from raymle.train.learner import Learned, Learner, unwell
 from raymle.train.objective import Objective
 from raymle.train.proof import out_of_step
 from raymle.train.world import World
-
-CHECK_STEPS = 64
-"""Steps between two looks at the losses: each look makes an accelerator wait."""
-
-
-@final
-@dataclass
-class Best:
-    """The best weights so far, and how the training ended."""
-
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    epoch: int = 0
-    epochs: int = 0
-    metrics: Metrics = field(default_factory=dict)
-    rank: float = float("-inf")
-    problem: str = ""
-    """Why the training had to stop; empty when it did not."""
-    warnings: tuple[str, ...] = ()
-    """What the gradients of the first epoch in which they were unwell looked like."""
-
-    def take(self, module: nn.Module, metrics: Metrics, rank: float) -> bool:
-        """Count an epoch, keep its weights if they are better, and say whether they are."""
-        self.epochs += 1
-        if rank <= self.rank or np.isnan(rank):
-            return False
-        self.weights = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-        self.epoch, self.metrics, self.rank = self.epochs, metrics, rank
-        return True
-
-    def hear(self, warnings: list[str]) -> None:
-        """Keep the first epoch's warnings."""
-        self.warnings = self.warnings or tuple(f"epoch {self.epochs}: {text}" for text in warnings)
-
-    def is_stale(self, config: TrainConfig) -> bool:
-        """Whether early stopping's patience is over."""
-        stopping = config.early_stopping
-        return stopping is not None and self.epochs - self.epoch >= stopping.patience
 
 
 def epochs(
@@ -71,8 +35,11 @@ def epochs(
     *,
     objective: Objective,
     world: World,
+    keeper: Keeper | None = None,
 ) -> Generator[Epoch, bool | None, Best]:
     """Train a module, report after every epoch, and return the best weights.
+
+    What a checkpoint has of earlier epochs is reported again first: the reports are complete whoever listens.
 
     Args:
         module: The network; it is trained in place.
@@ -81,61 +48,118 @@ def epochs(
         config: The ``train`` section.
         objective: Loss, metric and target scale.
         world: The other workers.
+        keeper: The run's checkpoints; None keeps none.
     """
+    keeper = keeper or Keeper()
     torch.manual_seed(config.seed * 10_007 + world.rank)  # dropout: each worker its own
     module.to(world.device)
-    learner = Learner(module, config, objective, world, steps=step_count(len(train.numbers), config.batch_size))
+    learner = Learner(module, config, objective, world, rows=len(train.numbers))
     best = Best()
-    for number in range(1, config.epochs + 1):
-        started = time.monotonic()
-        learned = pass_over(learner, train, number)
-        seconds = time.monotonic() - started
+    learned = resume(learner, best, keeper)
+    yield from best.reports
+    while best.epochs < config.epochs and not best.is_stale(config):
+        number, learned = best.epochs + 1, learned or learner.fresh()
+        wish = pass_over(learner, train, best, learned, keeper)
         if problem := learned.problem(number):
             best.problem = problem
-            return best
-        metrics = learned.metrics(len(train.numbers), seconds) | validate(learner.judged, validation, objective, world)
-        if not np.isfinite(metrics["validation_loss"]):  # the last step was one too many: no loss has shown it yet
-            best.problem = f"the validation loss is not finite after step {learner.steps} of epoch {number}"
-            return best
-        check_in_step(learner, number)
-        metrics["learning_rate"] = learner.stepper.rate
-        is_best = best.take(learner.judged, metrics, objective.rank(metrics))
-        learner.stepper.hear(objective.rank(metrics))
-        layers = learner.layers(learned)
-        best.hear(unwell(layers))
-        metrics |= {f"grad_norm/{name}": norm for name, norm in layers.items()}
-        stop = yield Epoch(epoch=number, step=number * learner.steps, metrics=metrics, best=is_best)
-        if agreed(world, stop=bool(stop) or best.is_stale(config)):
             break
+        if learned.done < learner.steps:
+            best.is_stopped = True
+            break
+        report = judge(learner, validation, best, learned)
+        if report is None:
+            break
+        if wish.save:
+            keep(learner, best, None, keeper)
+        stop = yield report
+        if wish.stop or agreed(world, stop=bool(stop)):
+            best.is_stopped = wish.stop
+            break
+        learned = None
+    keeper.close()
+    best.workers = world.size
+    best.hear([keeper.problem] if keeper.problem else [])
     return best
 
 
-def pass_over(learner: Learner, train: Arrays, epoch: int) -> Learned:
-    """Learn from every row once; stops early when the loss or a gradient is not finite."""
+def pass_over(learner: Learner, train: Arrays, best: Best, learned: Learned, keeper: Keeper) -> Wish:
+    """Learn from every row once, or from those that are left of an epoch.
+
+    It ends early when the loss or a gradient is not finite, or when the run is asked to stop; the latter's state is
+    kept. Returns what all workers agreed on in their last look.
+    """
     learner.module.train()
-    learned = learner.fresh()
-    for rows in batches(train, learner.steps, learner.config.seed, epoch):
+    started, wish = time.monotonic(), Wish(save=False, stop=False, ask=False, stride=1)
+    parts = batches(train, learner.steps, learner.config.seed, best.epochs + 1)
+    for rows in parts[learned.done :]:
         learner.step(train, rows, learned)
-        if learned.done == learner.steps or learned.done % CHECK_STEPS == 0:
-            look(learned, learner.world)
-            if learned.bad_step is not None:
-                break
-    return learned
+        is_last = learned.done == learner.steps
+        if not is_last and learned.done - learned.looked < wish.stride:
+            continue
+        wish = look(learned, learner.world, keeper)
+        learned.seconds, started = learned.seconds + time.monotonic() - started, time.monotonic()
+        if learned.bad_step is not None or is_last:
+            break
+        if wish.save:
+            keep(learner, best, learned, keeper)
+        if wish.stop:
+            break
+    return wish
+
+
+def judge(learner: Learner, validation: Arrays, best: Best, learned: Learned) -> Epoch | None:
+    """Validate an epoch and count it; None when the training left the real numbers with its last step."""
+    number, objective = best.epochs + 1, learner.objective
+    metrics = learned.metrics() | validate(learner.judged, validation, objective, learner.world)
+    if not np.isfinite(metrics["validation_loss"]):  # no loss has shown it yet
+        best.problem = f"the validation loss is not finite after step {learner.steps} of epoch {number}"
+        return None
+    check_in_step(learner, number)
+    layers = learner.layers(learned)
+    metrics |= {"learning_rate": learner.stepper.rate} | {f"grad_norm/{name}": norm for name, norm in layers.items()}
+    rank = objective.rank(metrics)
+    is_best = best.take(learner.judged, metrics, rank)
+    learner.stepper.hear(rank)
+    best.hear([f"epoch {number}: {text}" for text in unwell(layers)])
+    report = Epoch(epoch=number, step=number * learner.steps, metrics=metrics, best=is_best)
+    best.reports.append(report)
+    return report
+
+
+def keep(learner: Learner, best: Best, learned: Learned | None, keeper: Keeper) -> None:
+    """Save all that the next step depends on; ``learned`` is what an epoch in its middle left so far."""
+    tensors, facts = learner.state()
+    kept, known = best.state()
+    partial, counts = learned.state() if learned else ({}, {"done": 0})
+    position = Position(best.epochs, int(counts["done"]))
+    keeper.save(
+        learner.world, position, {**tensors, **kept, **partial}, {"learner": facts, "best": known, "learned": counts}
+    )
+
+
+def resume(learner: Learner, best: Best, keeper: Keeper) -> Learned | None:
+    """Go on from the newest whole checkpoint, if there is one; return what its epoch left so far."""
+    found = keeper.start(learner.world)
+    if found is None:
+        return None
+    position, state = found
+    learner.restore(state.tensors, state.facts["learner"], where=str(position))
+    best.restore(state.tensors, state.facts["best"])
+    restore_random(state.tensors, learner.world)
+    if not position.steps:
+        return None
+    return Learned.restored(state.tensors, state.facts["learned"], learner.world.device)
 
 
 def check_in_step(learner: Learner, epoch: int) -> None:
-    """Prove that every worker holds the same weights.
+    """Prove that every worker holds the same weights; buffers are the first worker's by agreement.
 
     Raises:
         WorkError: one does not; it names the worker and the layer.
     """
+    learner.world.settle(learner.bare)  # validation has settled what it judged, perhaps an average
     if differing := out_of_step(learner.bare, learner.world):
         raise WorkError(f"{differing}, after epoch {epoch}", hint="its model is not to be trusted; look at that node")
-
-
-def step_count(rows: int, batch_size: int) -> int:
-    """Steps of one epoch."""
-    return max(1, ceil(rows / batch_size))
 
 
 def batches(train: Arrays, steps: int, seed: int, epoch: int) -> list[npt.NDArray[np.int64]]:
@@ -147,14 +171,17 @@ def batches(train: Arrays, steps: int, seed: int, epoch: int) -> list[npt.NDArra
     return np.array_split(np.asarray(train.order)[shuffle.permutation(len(train.order))], steps)
 
 
-def look(learned: Learned, world: World) -> None:
-    """Add up every worker's losses of the steps since the last look, and find the first step that is not finite."""
+def look(learned: Learned, world: World, keeper: Keeper) -> Wish:
+    """Add up all workers' losses since the last look, and hear what the first one wants of all."""
     new = slice(learned.looked, learned.done)
-    learned.losses[new] = world.sum(learned.losses[new])
+    wish = keeper.wish(world, learned.done - learned.looked)
+    together = world.sum(torch.cat([learned.losses[new], wish]))
+    learned.losses[new] = together[: -len(wish)]
     finite = torch.isfinite(learned.losses[new]) & torch.isfinite(learned.norms[new])
     if not bool(finite.all()):
         learned.bad_step = learned.looked + int(finite.int().argmin())
     learned.looked = learned.done
+    return keeper.settle(Wish.of(together[-len(wish) :]))
 
 
 def validate(module: nn.Module, validation: Arrays, objective: Objective, world: World) -> Metrics:

@@ -12,6 +12,7 @@ from raymle.data.shards import Arrays
 from raymle.errors import RaymleError, SpecError, WorkError
 from raymle.records import Epoch, Metrics
 from raymle.train import loop
+from raymle.train.best import Best
 from raymle.train.objective import Objective
 from raymle.train.world import World
 
@@ -36,7 +37,7 @@ class Context:
         return found | metrics
 
 
-def epochs(reference: str, folder: str) -> Callable[..., Generator[Epoch, bool | None, loop.Best]]:
+def epochs(reference: str, folder: str) -> Callable[..., Generator[Epoch, bool | None, Best]]:
     """Make the user's loop take and give what ours does."""
     function = users.function(reference, folder)
 
@@ -48,13 +49,13 @@ def epochs(reference: str, folder: str) -> Callable[..., Generator[Epoch, bool |
         *,
         objective: Objective,
         world: World,
-    ) -> Generator[Epoch, bool | None, loop.Best]:
+    ) -> Generator[Epoch, bool | None, Best]:
         context = Context(config, module.to(world.device), train, validation, objective, world)
-        best = loop.Best()
+        best = Best()
         for metrics in reports(function, context, reference):
             is_best = best.take(module, metrics, objective.rank(metrics))
             stop = yield Epoch(epoch=best.epochs, step=best.epochs, metrics=metrics, best=is_best)
-            if stop or best.is_stale(config):
+            if loop.agreed(world, stop=bool(stop) or best.is_stale(config)):
                 break
         if not best.weights:
             raise WorkError(f"train.loop {reference} ended without a report", hint="yield context.report(...)")

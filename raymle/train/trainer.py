@@ -17,8 +17,9 @@ from raymle.model import Contents
 from raymle.model.params import parameters
 from raymle.records import Epoch, Fitted, Splits
 from raymle.train.backends.inline import World, device
-from raymle.train.check import check, count
-from raymle.train.loop import Best
+from raymle.train.best import Best
+from raymle.train.check import check, is_group, keeps
+from raymle.train.keeper import Keeper
 from raymle.train.objective import of
 from raymle.train.task import Task, run, threads
 
@@ -36,6 +37,7 @@ def fit(
     folder: str,
     out: Path,
     storage: str = "",
+    run: str = "",
     transforms: Sequence[str] = (),
 ) -> Generator[Epoch, bool | None, Fitted]:
     """Train one model, yield each epoch's report, and save the best weights as a bundle.
@@ -50,7 +52,11 @@ def fit(
         folder: Where the user's own code is.
         out: Where the bundle appears.
         storage: Where workers on other machines find the splits.
+        run: Id of the run whose checkpoints are kept in the storage, and from which it goes on; empty keeps none.
         transforms: The user's own functions over raw rows, which travel in the bundle.
+
+    Raises:
+        KeyboardInterrupt: the run was asked to stop; its state is kept.
     """
     check(train, model, folder=folder)
     started = time.monotonic()
@@ -68,7 +74,7 @@ def fit(
         transforms=tuple(transforms),
     )
     code = own.sources(contents.references, folder)  # as it is now: it may be edited while a model trains
-    task = Task(train, contents, splits, objective, folder, storage)
+    task = Task(train, contents, splits, objective, folder, storage, run if keeps(train, model) else "")
     network, fitted = yield from (_trees(task) if model.type == "trees" else _network(task, out))
     keep = contents.model_copy(update={"metrics": fitted.metrics})
     models.save(out, keep, transform=transform, network=network, code=code)
@@ -102,8 +108,9 @@ def _network(task: Task, out: Path) -> Generator[Epoch, bool | None, tuple["nn.M
     Raises:
         WorkError: the training had to stop.
     """
-    workers = count(task.train)
-    best = yield from (_on_ray(task, workers) if workers > 1 else run(task, World(device(task.train.resources.gpu))))
+    best = yield from (_on_ray(task) if is_group(task.train) else _here(task))
+    if best.is_stopped:
+        raise KeyboardInterrupt
     module = task.module()
     if best.weights:
         module.load_state_dict(best.weights)
@@ -112,20 +119,24 @@ def _network(task: Task, out: Path) -> Generator[Epoch, bool | None, tuple["nn.M
     weights = sum(weight.numel() for weight in module.parameters())
     return module, Fitted(
         bundle="", parameters=weights, epochs=best.epochs, best_epoch=best.epoch, seconds=0,
-        metrics=best.metrics, workers=workers, threads=threads(task.train), warnings=best.warnings,
+        metrics=best.metrics, workers=best.workers, threads=threads(task.train), warnings=best.warnings,
     )  # fmt: skip
 
 
-def _on_ray(task: Task, workers: int) -> Generator[Epoch, bool | None, Best]:
+def _here(task: Task) -> Generator[Epoch, bool | None, Best]:
+    return run(task, World(device(task.train.resources.gpu)), Keeper(task.storage, task.run))
+
+
+def _on_ray(task: Task) -> Generator[Epoch, bool | None, Best]:
     from raymle.train.backends import group
 
     if task.train.backend == "horovod":
         from raymle.train.backends import horovod
 
-        return (yield from group.run(task, workers, horovod.join, config=horovod.HorovodConfig()))
+        return (yield from group.run(task, horovod.join, config=horovod.HorovodConfig()))
     from raymle.train.backends import ddp
 
-    return (yield from group.run(task, workers, ddp.join))
+    return (yield from group.run(task, ddp.join))
 
 
 def _stopped(task: Task, best: Best, module: "nn.Module", out: Path) -> WorkError:

@@ -12,7 +12,7 @@ import raymle
 from raymle import api
 from raymle.errors import ConflictError
 from raymle.store import open_store
-from raymle.tracking import shelf
+from raymle.tracking import keys, shelf
 
 
 @pytest.fixture
@@ -42,10 +42,10 @@ def test_a_key_whose_run_failed_is_free_again(experiment):
 
 def test_a_study_hands_its_key_to_its_best_run(tmp_path):
     store = open_store(str(tmp_path))
-    assert shelf.claim_key(store, "k", "study")
-    assert not shelf.claim_key(store, "k", "another")
-    assert shelf.claim_key(store, "k", "best", instead_of="study")
-    assert shelf.holder(store, "k") == "best"
+    assert keys.claim(store, "k", "study")
+    assert not keys.claim(store, "k", "another")
+    assert keys.claim(store, "k", "best", instead_of="study")
+    assert keys.holder(store, "k") == "best"
 
 
 def dead_process():

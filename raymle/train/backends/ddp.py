@@ -11,6 +11,8 @@ import ray.util
 import torch
 from torch import Tensor, distributed, nn
 
+from raymle.train.world import together
+
 
 @final
 class World:
@@ -29,8 +31,9 @@ class World:
         """
         if self.device.type == "cuda":
             return nn.parallel.DistributedDataParallel(module, device_ids=[self.device])
-        for values in module.state_dict().values():
-            distributed.broadcast(values, 0)
+        with together():
+            for values in module.state_dict().values():
+                distributed.broadcast(values, 0)
         return module
 
     def average(self, parameters: list[nn.Parameter]) -> None:
@@ -41,21 +44,24 @@ class World:
             if parameter.grad is None:  # not used by this worker's rows, perhaps by another's
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        together = torch.cat([gradient.flatten() for gradient in gradients])
-        distributed.all_reduce(together)
-        together /= self.size
-        for gradient, mean in zip(gradients, torch.split(together, [each.numel() for each in gradients]), strict=True):
+        message = torch.cat([gradient.flatten() for gradient in gradients])
+        with together():
+            distributed.all_reduce(message)
+        message /= self.size
+        for gradient, mean in zip(gradients, torch.split(message, [each.numel() for each in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def settle(self, module: nn.Module) -> None:
         """Give every worker the first worker's buffers, such as the running means of batch normalisation."""
-        for values in module.buffers():
-            distributed.broadcast(values, 0)
+        with together():
+            for values in module.buffers():
+                distributed.broadcast(values, 0)
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum over all workers."""
         total = values.clone()
-        distributed.all_reduce(total)
+        with together():
+            distributed.all_reduce(total)
         return total
 
     def gather(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -67,7 +73,8 @@ class World:
         padded[: len(rows)] = torch.from_numpy(rows)
         padded = padded.to(self.device)
         parts = [torch.empty_like(padded) for _ in counts]
-        distributed.all_gather(parts, padded)
+        with together():
+            distributed.all_gather(parts, padded)
         return np.concatenate([part[:count].cpu().numpy() for part, count in zip(parts, counts, strict=True)])
 
 

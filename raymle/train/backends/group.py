@@ -1,83 +1,106 @@
 """A group of workers on Ray Train, each with its own copy of the module and its share of every batch.
 
-Workers memory-map the prepared shards, so no dataset goes through Ray. The caller's process learns of each epoch from
-a file that Ray Train's controller, which runs on the same node, appends to. How the workers agree on gradients is a
-backend's affair.
+Workers memory-map the prepared shards, so no dataset goes through Ray. A worker that is lost takes the group with it;
+it starts again from the newest checkpoint, with as many workers as there is room for when their number is a range.
+How the workers agree on gradients is a backend's affair.
 """
 
-import json
 import shutil
 import tempfile
-import threading
-import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, NoReturn, final
+from typing import Any
 
 import ray
 import ray.cloudpickle
 import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.backend import BackendConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from raymle.errors import RaymleError, ResourceError, WorkError
+from raymle.config import WorkersRange
+from raymle.errors import ResourceError, WorkError
 from raymle.records import Epoch
+from raymle.store import open_store
+from raymle.train import checkpoint
 from raymle.train import task as tasks
+from raymle.train.backends.failure import Restarts, WorkerLostError, failure, stuck
 from raymle.train.backends.inline import device
-from raymle.train.loop import Best
+from raymle.train.backends.relay import Background, relay, tail
+from raymle.train.best import Best
+from raymle.train.check import count
+from raymle.train.display import say
+from raymle.train.keeper import Keeper
+from raymle.train.watch import Watch
 from raymle.train.world import World
 
-POLL_S = 0.05
 Join = Callable[[torch.device], World]
 
 
-def relay(path: Path) -> UserCallback:
-    """Make what runs in the controller and writes rank 0's epochs and outcome where the caller's process reads them.
-
-    A class of its own inside a function travels by value: the controller then imports neither raymle nor torch.
-    """
-
-    class Relay(UserCallback):
-        def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:  # noqa: ARG002
-            if "outcome" in metrics[0]:
-                draft = path.with_suffix(".draft")
-                draft.write_bytes(metrics[0]["outcome"])
-                draft.rename(path.with_suffix(".outcome"))
-                return
-            with path.open("a") as file:
-                file.write(json.dumps(metrics[0]) + "\n")
-
-    return Relay()
-
-
-def run(
-    task: tasks.Task, workers: int, join: Join, *, config: BackendConfig | None = None
-) -> Generator[Epoch, bool | None, Best]:
-    """Train with several workers on the Ray that is connected.
+def run(task: tasks.Task, join: Join, *, config: BackendConfig | None = None) -> Generator[Epoch, bool | None, Best]:
+    """Train with several workers on the Ray that is connected; a lost worker's group starts again.
 
     Args:
         task: What is trained.
-        workers: How many.
         join: How a worker meets the others, in its own process.
         config: What Ray Train prepares for that; None when there is nothing.
 
     Raises:
         ResourceError: the cluster has too few CPUs or GPUs.
-        WorkError: a worker failed.
+        WorkError: a worker failed, is stuck, or is lost again and again.
     """
-    require(task, workers)
+    require(task)
+    restarts, seen = Restarts(), 0
+    told: list[str] = []
+    while True:
+        try:
+            epochs = attempt(task, join, config=config)
+            while True:
+                try:
+                    epoch = next(epochs)
+                except StopIteration as end:
+                    best: Best = end.value
+                    best.hear(told)
+                    return best
+                if epoch.epoch > seen:
+                    seen = epoch.epoch
+                    yield epoch
+        except WorkerLostError as lost:
+            told.append(restart(task, restarts, lost))
+            say(told[-1])
+
+
+def restart(task: tasks.Task, restarts: Restarts, lost: WorkerLostError) -> str:
+    """Decide whether a group starts again, and say from where.
+
+    Raises:
+        WorkError: it was lost too often.
+        ArtifactError: every checkpoint is damaged.
+    """
+    position = checkpoint.required(open_store(task.storage), task.run).position if task.run else None
+    if not restarts.again(position):
+        raise WorkError(f"{lost}; {restarts.count} times in a row without a new checkpoint")
+    return f"{lost}; the group starts again from {position or 'the beginning'}"
+
+
+def attempt(task: tasks.Task, join: Join, *, config: BackendConfig | None) -> Generator[Epoch, bool | None, Best]:
+    """Run one group from its newest checkpoint to its end."""
     folder = Path(tempfile.mkdtemp(prefix="raymle-train-"))
+    stacks = stacks_of(task)
+    shutil.rmtree(stacks, ignore_errors=True)
     history = folder / "epochs.jsonl"
     history.touch()
-    fit = Background(trainer(task, workers, folder, history, join=join, config=config))
+    fit = Background(trainer(task, folder, history, join=join, config=config))
     try:
         yield from tail(history, fit)
         outcome = history.with_suffix(".outcome")
         if not outcome.exists():
-            fit.result()
+            try:
+                fit.result()
+            except Exception as error:  # noqa: BLE001  Ray Train's, or the user's own
+                raise stuck(stacks, task.train.step_timeout) or failure(error) from None
         best: Best = ray.cloudpickle.loads(outcome.read_bytes())
         return best  # Ray Train takes two more seconds to put its workers away: nobody has to wait for that
     finally:
@@ -85,12 +108,15 @@ def run(
 
 
 def trainer(
-    task: tasks.Task, workers: int, folder: Path, history: Path, *, join: Join, config: BackendConfig | None
+    task: tasks.Task, folder: Path, history: Path, *, join: Join, config: BackendConfig | None
 ) -> DataParallelTrainer:
-    """Describe the run to Ray Train; the fresh name keeps it from resuming an old one."""
+    """Describe the run to Ray Train; the fresh name keeps it from resuming an old one.
+
+    Ray itself starts a group again when a machine is taken away with notice, and for no other reason.
+    """
     wanted = task.train.resources
     scaling = ScalingConfig(
-        num_workers=workers,
+        num_workers=workers(task),
         use_gpu=wanted.gpu > 0,
         resources_per_worker={"CPU": wanted.cpu} | ({"GPU": wanted.gpu} if wanted.gpu else {}),
     )
@@ -109,6 +135,12 @@ def trainer(
     )
 
 
+def workers(task: tasks.Task) -> Any:
+    """Return how many workers, or the range of an elastic group, in Ray's words."""
+    asked = task.train.workers
+    return (asked.min, asked.max) if isinstance(asked, WorkersRange) else asked
+
+
 def worker(config: dict[Any, Any]) -> None:
     """Do one worker's part; the last report of the first is what all of them agree on."""
     task: tasks.Task
@@ -116,7 +148,7 @@ def worker(config: dict[Any, Any]) -> None:
     task, join = ray.cloudpickle.loads(config["work"])
     torch.set_num_threads(tasks.threads(task.train))
     world = join(device(task.train.resources.gpu))
-    epochs = tasks.run(task, world)
+    epochs = tasks.run(task, world, keeper(task, world.rank))
     while True:
         try:
             ray.train.report(next(epochs).model_dump())
@@ -126,65 +158,31 @@ def worker(config: dict[Any, Any]) -> None:
             return
 
 
-def require(task: tasks.Task, workers: int) -> None:
+def keeper(task: tasks.Task, rank: int) -> Keeper:
+    """Return a worker's view of the run's checkpoints, with a watch over its steps."""
+    if not task.run:
+        return Keeper()
+    watch = Watch(stacks_of(task) / f"worker-{rank}.txt", task.train.step_timeout)
+    return Keeper(task.storage, task.run, watch=watch, warned=warned)
+
+
+def warned() -> bool:
+    """Whether a machine of the group will soon be taken away; all workers ask together."""
+    return ray.train.get_preemption_info() is not None
+
+
+def stacks_of(task: tasks.Task) -> Path:
+    """Return where stuck workers write their stacks."""
+    return open_store(task.storage).root / "runs" / task.run / "stacks" if task.run else Path("/nonexistent")
+
+
+def require(task: tasks.Task) -> None:
     """Refuse at once what Ray would wait for in vain."""
+    needed = count(task.train)
     total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     for name, each in (("CPU", task.train.resources.cpu), ("GPU", task.train.resources.gpu)):
-        if workers * each > total.get(name, 0):
+        if needed * each > total.get(name, 0):
             raise ResourceError(
-                f"{workers} workers x {each:g} {name} are more than the {total.get(name, 0):g} {name} that Ray has",
+                f"{needed} workers x {each:g} {name} are more than the {total.get(name, 0):g} {name} that Ray has",
                 hint=f"lower train.workers or train.resources.{name.lower()}",
             )
-
-
-@final
-class Background:
-    """A Ray Train run in a thread, which ends with the process if nobody waits for it."""
-
-    def __init__(self, trainer: DataParallelTrainer) -> None:
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._fit, args=(trainer,), daemon=True)
-        self._thread.start()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the run goes on."""
-        return self._thread.is_alive()
-
-    def result(self) -> NoReturn:
-        """Raise what ended the run before it had an outcome."""
-        self._thread.join()
-        raise failure(self._error or RuntimeError("it ended without an outcome")) from None
-
-    def _fit(self, trainer: DataParallelTrainer) -> None:
-        try:
-            trainer.fit()
-        except BaseException as error:  # noqa: BLE001  handed to the thread that waits
-            self._error = error
-
-
-def tail(history: Path, fit: Background) -> Iterator[Epoch]:
-    """Yield the epochs as they are written, until the outcome is there or the run has ended, and all are read."""
-    outcome = history.with_suffix(".outcome")
-    with history.open() as file:
-        rest = ""
-        while True:
-            was_running = fit.is_running and not outcome.exists()
-            rest += file.read()
-            *lines, rest = rest.split("\n")
-            yield from map(Epoch.model_validate_json, lines)
-            if not was_running:
-                return
-            if not lines:
-                time.sleep(POLL_S)
-
-
-def failure(error: BaseException) -> RaymleError:
-    """Return a worker's own error when it is one of ours, else a WorkError with what the worker said."""
-    failed = getattr(error, "worker_failures", {})
-    for rank, cause in sorted(failed.items()):
-        own = getattr(cause, "cause", None) or getattr(cause, "__cause__", None) or cause
-        if isinstance(own, RaymleError):
-            return own
-        return WorkError(f"training worker {rank} failed: {type(own).__name__}: {str(own).splitlines()[-1]}")
-    return WorkError(f"training failed: {type(error).__name__}: {error}")

@@ -24,6 +24,8 @@ from horovod.runner.http.http_server import RendezvousServer
 from ray.train.backend import Backend, BackendConfig
 from torch import Tensor, nn
 
+from raymle.train.world import together
+
 SLOT = ("RANK", "LOCAL_RANK", "CROSS_RANK", "SIZE", "LOCAL_SIZE", "CROSS_SIZE")
 TIMEOUT_S = 60
 SHUTDOWN_S = 10
@@ -40,7 +42,8 @@ class World:
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Give every worker the first worker's weights, and return what is called in training."""
-        hvd.broadcast_parameters(module.state_dict(), root_rank=0)
+        with together():
+            hvd.broadcast_parameters(module.state_dict(), root_rank=0)
         return module
 
     def average(self, parameters: list[nn.Parameter]) -> None:
@@ -49,24 +52,28 @@ class World:
             if parameter.grad is None:  # not used by this worker's rows, perhaps by another's
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        together = hvd.allreduce(torch.cat([each.flatten() for each in gradients]), op=hvd.Sum, name="gradients")
-        together /= self.size
-        for gradient, mean in zip(gradients, torch.split(together, [each.numel() for each in gradients]), strict=True):
+        with together():
+            message = hvd.allreduce(torch.cat([each.flatten() for each in gradients]), op=hvd.Sum, name="gradients")
+        message /= self.size
+        for gradient, mean in zip(gradients, torch.split(message, [each.numel() for each in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def settle(self, module: nn.Module) -> None:
         """Give every worker the first worker's buffers, such as the running means of batch normalisation."""
-        for name, values in module.named_buffers():
-            hvd.broadcast_(values, 0, name=f"buffer.{name}")
+        with together():
+            for name, values in module.named_buffers():
+                hvd.broadcast_(values, 0, name=f"buffer.{name}")
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum over all workers."""
-        total: Tensor = hvd.allreduce(values, op=hvd.Sum)
+        with together():
+            total: Tensor = hvd.allreduce(values, op=hvd.Sum)
         return total
 
     def gather(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return every worker's rows in rank order; the shares may differ in length."""
-        return np.asarray(hvd.allgather(torch.from_numpy(np.array(rows)).to(self.device)).cpu())
+        with together():
+            return np.asarray(hvd.allgather(torch.from_numpy(np.array(rows)).to(self.device)).cpu())
 
 
 def join(place: torch.device) -> World:

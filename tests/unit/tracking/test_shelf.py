@@ -8,7 +8,7 @@ from raymle.config import Spec
 from raymle.errors import ArtifactError, ConflictError
 from raymle.records import Study, Trained
 from raymle.store import open_store
-from raymle.tracking import shelf
+from raymle.tracking import keys, shelf
 
 SPEC = Spec.model_validate({"name": "churn", "data": {"source": "churn.csv", "target": "churned"}})
 
@@ -83,22 +83,22 @@ def test_an_empty_shelf_says_so(store):
 
 
 def test_a_key_belongs_to_the_first_until_it_is_freed(store):
-    assert shelf.claim_key(store, "2026-01", "a")
-    assert not shelf.claim_key(store, "2026-01", "b")
-    assert shelf.by_key(store, "2026-01") is None, "it has not finished"
+    assert keys.claim(store, "2026-01", "a")
+    assert not keys.claim(store, "2026-01", "b")
+    assert keys.run_of(store, "2026-01") is None, "it has not finished"
     put(store, "a")
-    assert shelf.by_key(store, "2026-01") == "a"
+    assert keys.run_of(store, "2026-01") == "a"
     shelf.remove(store, "a")
-    assert shelf.by_key(store, "2026-01") is None
-    assert shelf.claim_key(store, "2026-01", "b")
+    assert keys.run_of(store, "2026-01") is None
+    assert keys.claim(store, "2026-01", "b")
 
 
 def test_a_key_whose_process_died_is_taken_over(store):
     code = (
-        "import sys; from raymle.tracking import shelf; from raymle.store import open_store;"
-        "assert shelf.claim_key(open_store(sys.argv[1]), 'k', 'dead')"
+        "import sys; from raymle.tracking import keys, shelf; from raymle.store import open_store;"
+        "assert keys.claim(open_store(sys.argv[1]), 'k', 'dead')"
     )
     subprocess.run([sys.executable, "-c", code, str(store.root)], check=True, env=dict(os.environ))
-    assert shelf.claim_key(store, "k", "alive")
+    assert keys.claim(store, "k", "alive")
     put(store, "alive")
-    assert shelf.by_key(store, "k") == "alive"
+    assert keys.run_of(store, "k") == "alive"

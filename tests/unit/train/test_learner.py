@@ -18,6 +18,8 @@ from raymle.errors import SpecError, UsageError
 from raymle.records import Column, Schema
 from raymle.train import loop, objective
 from raymle.train.backends.inline import World
+from raymle.train.best import Best
+from raymle.train.keeper import Keeper
 from raymle.train.learner import Learner, unwell
 from raymle.train.objective import Objective
 from raymle.train.optimizer import Stepper, factor
@@ -36,12 +38,13 @@ def rows():
 
 def learner(module=None, objective=CLASSES, **values):
     config = TrainConfig.model_validate({"epochs": 2, "batch_size": 32, **values})
-    return Learner(module or Net(), config, objective, World(), steps=3)
+    return Learner(module or Net(), config, objective, World(), rows=3 * config.batch_size)
 
 
 def learn(made, epochs=2):
     for epoch in range(1, epochs + 1):
-        learned = loop.pass_over(made, rows(), epoch)
+        learned = made.fresh()
+        loop.pass_over(made, rows(), Best(epochs=epoch - 1), learned, Keeper())
     return learned, torch.cat([weight.detach().flatten() for weight in made.bare.parameters()])
 
 
@@ -176,7 +179,7 @@ def test_a_stepper_goes_on_where_another_stopped(kind):
     learn(whole, epochs=1)
     tensors, facts = whole.state()
     again = learner(**config)
-    again.restore({name: value.clone() for name, value in tensors.items()}, facts)
+    again.restore({name: value.clone() for name, value in tensors.items()}, facts, where="epoch 1")
     one, other = (learn(made, epochs=1)[1] for made in (whole, again))
     assert torch.equal(one, other)
     assert torch.equal(whole.judged.layers[2].bias, again.judged.layers[2].bias)

@@ -97,7 +97,7 @@ def test_every_row_is_seen_once_an_epoch_on_any_number_of_workers(rows, batch, w
         def __init__(self, rank):
             self.rank, self.size = rank, workers
 
-    parts = loop.batches(arrays(rows), loop.step_count(rows, batch), 0, epoch)
+    parts = loop.batches(arrays(rows), -(-rows // batch), 0, epoch)
     assert max(map(len, parts)) <= batch
     assert min(map(len, parts)) >= min(map(len, parts[:1])) - 1
     seen = Counter()

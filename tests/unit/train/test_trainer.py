@@ -12,10 +12,8 @@ from raymle.train.display import display, line
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        ({"workers": {"min": 1, "max": 4}}, "mlp"),
         ({"pretrained": {"from": "last"}}, "mlp"),
         ({"workers": 2}, "trees"),
-        ({"loop": "mine:loop", "workers": 2}, "mlp"),
         ({}, "cnn"),
     ],
 )

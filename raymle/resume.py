@@ -1,0 +1,135 @@
+"""How a run ends in its middle, and how it goes on: one run, with no step missing and none twice."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from raymle import tracking, train
+from raymle.config import Spec
+from raymle.config.differences import first_difference
+from raymle.errors import ConflictError, SecurityError, UsageError
+from raymle.records import Splits
+from raymle.store import Store
+from raymle.tracking import shelf
+from raymle.train import stop
+
+FREE = ("cluster", "promote", "tune", "train.workers", "train.resources", "train.step_timeout")
+"""What may differ when a run goes on: it decides where and how fast, not which weights."""
+PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
+
+
+def unfinished(store: Store, ref: str, spec: Spec) -> str:
+    """Find the run that shall go on; return its id.
+
+    Raises:
+        ArtifactError: there is none.
+        ConflictError: it is over, goes on already, or was started with other settings.
+        SecurityError: a file is named that would have to be unpickled.
+    """
+    if Path(ref).suffix in PICKLES:
+        raise SecurityError(
+            f"{ref} is a pickle: loading it could run any code, so it is never done",
+            hint="--resume takes the id of a run, whose checkpoints are safetensors",
+        )
+    found, kind = shelf.unfinished(store, ref)
+    if kind != "run":
+        raise UsageError(f"{found.run_id} is a study; `raymle train --resume` goes on with a single run")
+    if differing := first_difference(shelf.load_spec(store, found.run_id), spec, but_for=FREE):
+        raise ConflictError(
+            f"run {found.run_id} was started with other settings: {differing}",
+            hint="put them back, or train anew without --resume",
+        )
+    return found.run_id
+
+
+def prepare(store: Store, run_id: str, splits: Splits) -> set[int]:
+    """Make a stopped run ready to go on, say from where, and return the epochs that are recorded already.
+
+    Raises:
+        ConflictError: its data have changed.
+        ArtifactError: it has checkpoints, and all of them are damaged.
+    """
+    began = shelf.load(store, run_id).splits_id
+    if began != splits.id:
+        raise ConflictError(
+            f"the data have changed since run {run_id} began: {began} then, {splits.id} now",
+            hint="bring them back, or train anew without --resume",
+        )
+    stop.forget(store, run_id)
+    train.say(f"run {run_id} goes on from {position(store, run_id)}")
+    return recorded(store, run_id)
+
+
+@contextmanager
+def stopping(store: Store, run_id: str, *, keeps: bool) -> Iterator[None]:
+    """Answer the first Ctrl-C or SIGTERM of the block by a checkpoint; the second ends the process at once.
+
+    Args:
+        store: Where the run is told to stop.
+        run_id: The run.
+        keeps: Whether its training leaves checkpoints; else the first signal ends it.
+
+    Raises:
+        KeyboardInterrupt: with the exit code, when the run has stopped.
+    """
+    if not keeps or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    asked: list[int] = []
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        _restore(before)
+        train.say("stopping with a checkpoint; once more stops at once")
+        stop.ask(store, run_id)
+
+    try:
+        for number in numbers:
+            signal.signal(number, ask)
+        yield
+    except KeyboardInterrupt:
+        if not asked:
+            raise
+        train.say(f"stopped; the same command with --resume {run_id} goes on from {position(store, run_id)}")
+        raise KeyboardInterrupt(128 + asked[0]) from None
+    finally:
+        _restore(before)
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        if handler is not None:
+            signal.signal(number, handler)
+
+
+def position(store: Store, run_id: str) -> str:
+    """Say from where a run goes on, and which newer checkpoints are not whole.
+
+    Raises:
+        ArtifactError: it has checkpoints, and every one is damaged.
+    """
+    from raymle.train import checkpoint
+
+    found = checkpoint.required(store, run_id)
+    skipped = f" (skipped: {'; '.join(found.skipped)})" if found.skipped else ""
+    return f"{found.position or 'the beginning'}{skipped}"
+
+
+def recorded(store: Store, run_id: str) -> set[int]:
+    """Return the epochs that need not be recorded again: those in the run's journal.
+
+    A journal on another machine has those before the newest checkpoint, or will soon.
+    """
+    from raymle.train import checkpoint
+
+    known = tracking.recorded_steps(store, run_id)
+    if known is not None:
+        return known
+    newest = checkpoint.required(store, run_id).position
+    return set(range(1, newest.epochs + 1)) if newest else set()
