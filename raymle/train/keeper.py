@@ -159,7 +159,7 @@ def restore_random(tensors: Mapping[str, Tensor], world: World) -> None:
     states, here = tensors["rng"], random(world.device)
     if world.rank >= len(states) or states.shape[1] != len(here):  # the group was smaller, or on other devices
         return
-    mine = states[world.rank].contiguous()
+    mine = states[world.rank].clone()  # torch takes no view of a larger tensor
     size = len(torch.get_rng_state())
     torch.set_rng_state(mine[:size])
     if world.device.type == "cuda":

@@ -58,9 +58,10 @@ def test_a_run_whose_process_died_is_seen_as_killed_and_can_be_removed(experimen
     folder = run.store.root / "runs" / run.id
     for name in ("record.json", "spec.json"):
         (folder / name).unlink()
-    claim = json.loads((folder / "using.json").read_text())
+    attempt = folder / "attempts" / "000001.json"
+    claim = json.loads(attempt.read_text())
     assert [each.status for each in shelf.every(run.store)] == ["running"]
-    (folder / "using.json").write_text(json.dumps(claim | {"pid": dead_process()}))
+    attempt.write_text(json.dumps(claim | {"pid": dead_process()}))
     assert [each.status for each in shelf.every(run.store)] == ["killed"]
     assert shelf.load_spec(run.store, run.id).name == "small"
     assert run.id in api.remove([run.id], storage=run.storage)

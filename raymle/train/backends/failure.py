@@ -34,7 +34,7 @@ def failure(error: BaseException) -> RaymleError:
             return cause
         return WorkError(f"training worker {rank} failed: {type(cause).__name__}: {_last(cause)}")
     if gone:
-        return WorkerLostError(f"training worker {gone[0]} is gone: {_last(causes[gone[0]])}")
+        return WorkerLostError(f"training worker {gone[0]} is gone: {_death(causes[gone[0]])}")
     if causes:
         return WorkerLostError(f"a training worker is gone: worker {min(causes)} says: {_last(causes[min(causes)])}")
     return WorkError(f"training failed: {type(error).__name__}: {error}")
@@ -86,6 +86,16 @@ class Restarts:
 def _cause(error: BaseException) -> BaseException:
     inner = ("_base_exc", "cause", "__cause__", "health_check_failure")
     return next((found for name in inner if (found := getattr(error, name, None)) is not None), error)
+
+
+def _death(error: BaseException) -> str:
+    """Say in a few words what Ray says in a page."""
+    name = type(error).__name__
+    return {
+        "OutOfMemoryError": "its machine was out of memory",
+        "NodeDiedError": "its machine is gone",
+        "WorkerHealthCheckTimeoutError": "it does not answer",
+    }.get(name, f"its process has died ({name})")
 
 
 def _last(error: BaseException) -> str:
