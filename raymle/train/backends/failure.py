@@ -11,6 +11,8 @@ from raymle.train.world import PeerLostError
 
 RESTARTS = 3
 """Times in a row that a group starts again without a new checkpoint in between."""
+TRAINS = "raymle/train/backends/group.py"
+"""A file that only the thread that trains is in."""
 WAITING = ("all_reduce", "all_gather", "broadcast", "allreduce", "allgather", "synchronize")
 """Functions in which a worker waits for the others."""
 ENDS = ("WorkerHealthCheckFailedError", "WorkerHealthCheckTimeoutError")
@@ -63,9 +65,9 @@ def is_waiting(stacks: str) -> bool:
 def innermost(stacks: str) -> str:
     """Return where the thread that trains is: function, file and line."""
     threads = stacks.split("\n\n")
-    training = next((each for each in threads if "raymle/train" in each), threads[0])
+    training = next((each for each in threads if TRAINS in each), threads[0])
     lines = [line.strip() for line in training.splitlines() if line.strip().startswith("File ")]
-    return lines[0] if lines else "native code"
+    return lines[0].removeprefix("File ") if lines else "native code"
 
 
 @final
