@@ -30,7 +30,7 @@ def train(spec: Spec, *, source: Any = None, key: str | None = None, resume: str
     clock = Clock()
     check(spec)
     execution = place(spec, locate(spec, source), needs_ray=why_ray(spec))
-    with untouched(spec.storage) as store, once(store, key, spec, "run") as earlier:
+    with resuming.own_signals(), untouched(spec.storage) as store, once(store, key, spec, "run") as earlier:
         if earlier:
             return earlier
         begun = resuming.unfinished(store, resume, spec) if resume else None

@@ -1,12 +1,14 @@
 """How a run ends in its middle, and how it goes on: one run, with no step missing and none twice."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from raymle import tracking, train
 from raymle.config import Spec
@@ -19,6 +21,7 @@ from raymle.train import stop
 
 FREE = ("cluster", "promote", "tune", "train.workers", "train.resources", "train.step_timeout")
 """What may differ when a run goes on: it decides where and how fast, not which weights."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
 
@@ -65,8 +68,22 @@ def prepare(store: Store, run_id: str, splits: Splits) -> set[int]:
 
 
 @contextmanager
+def own_signals() -> Iterator[None]:
+    """Whatever becomes of the answers to Ctrl-C and SIGTERM in the block, they are as before after it."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
 def stopping(store: Store, run_id: str, *, keeps: bool) -> Iterator[None]:
     """Answer the first Ctrl-C or SIGTERM of the block by a checkpoint; the second ends the process at once.
+
+    In an interactive session the second interrupts, as it always does.
 
     Args:
         store: Where the run is told to stop.
@@ -79,33 +96,40 @@ def stopping(store: Store, run_id: str, *, keeps: bool) -> Iterator[None]:
     if not keeps or threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
     asked: list[int] = []
 
     def ask(number: int, _frame: FrameType | None) -> None:
         asked.append(number)
-        _restore(before)
+        _answer(signal.default_int_handler if _is_interactive() else _leave)
         train.say("stopping with a checkpoint; once more stops at once")
         stop.ask(store, run_id)
 
-    try:
-        for number in numbers:
-            signal.signal(number, ask)
-        yield
-    except KeyboardInterrupt:
-        if not asked:
-            raise
-        train.say(f"stopped; the same command with --resume {run_id} goes on from {position(store, run_id)}")
-        raise KeyboardInterrupt(128 + asked[0]) from None
-    finally:
-        _restore(before)
+    with own_signals():
+        _answer(ask)
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not asked:
+                raise
+            where = position(store, run_id)
+            train.say(f"stopped; the same command with --resume {run_id} goes on from {where}")
+    if asked:
+        _answer(signal.default_int_handler if _is_interactive() else _leave)  # it may take a while to put Ray away
+        raise KeyboardInterrupt(128 + asked[0])
 
 
-def _restore(handlers: dict[int, Any]) -> None:
-    for number, handler in handlers.items():
-        if handler is not None:
-            signal.signal(number, handler)
+def _answer(handler: Any) -> None:
+    for number in SIGNALS:
+        signal.signal(number, handler)
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    """End the process without unwinding; the Ray that it started ends with it."""
+    os._exit(128 + number)
+
+
+def _is_interactive() -> bool:
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
 
 
 def position(store: Store, run_id: str) -> str:

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +28,7 @@ OWN_RAY = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "3",
 }
 """Environment of a Ray that one command starts and ends."""
+SCRATCH, ALIVE = "raymle-", "alive.lock"
 TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105  the name of one
 
 
@@ -157,7 +158,11 @@ def _init(address: str, settings: dict[str, Any]) -> None:
 @contextmanager
 def _own_settings() -> Iterator[dict[str, Any]]:
     """Prepare for a Ray of our own behind a token nobody else has; with the block goes everything that it wrote."""
-    folder = Path(tempfile.mkdtemp(prefix="raymle-"))  # short: AF_UNIX paths end at 107 bytes
+    with scratch() as folder:
+        yield from _settings_in(folder)
+
+
+def _settings_in(folder: Path) -> Iterator[dict[str, Any]]:
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
@@ -172,6 +177,33 @@ def _own_settings() -> Iterator[dict[str, Any]]:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         _reread_auth()
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Make a temporary folder for the block; what killed processes have left of theirs, tokens among it, goes first.
+
+    Its name is short, because the paths of sockets end at 107 bytes.
+    """
+    from filelock import FileLock
+
+    for old in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        _remove_dead(old)
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH))
+    try:
+        with FileLock(folder / ALIVE):  # the kernel frees it, whatever ends the process
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_dead(folder: Path) -> None:
+    """Remove a scratch folder that no living process has locked."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / ALIVE).exists():
+        return
+    with suppress(Timeout, OSError), FileLock(folder / ALIVE, timeout=0):
         shutil.rmtree(folder, ignore_errors=True)
 
 

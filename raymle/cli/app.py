@@ -17,6 +17,8 @@ from raymle.cli import data, init, judge, later, make, review, use
 from raymle.cli.answer import Answer
 from raymle.errors import RaymleError, ResourceError, SetupError, WorkError
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
@@ -52,9 +54,8 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:  # a shell starts background jobs with SIGINT ignored
         signal.signal(number, _terminated)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the caller has closed it
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  for as long as the process lives
@@ -143,8 +144,14 @@ def _fail(error: BaseException, message: str, hint: str, code: int, *, debug: bo
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:
-    """Unwind as Ctrl-C does, so that processes and drafts are cleaned up."""
+    """Unwind, so that processes and drafts are cleaned up; the next signal ends the process at once."""
+    for each in SIGNALS:
+        signal.signal(each, _leave)
     raise KeyboardInterrupt(128 + number)
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    os._exit(128 + number)
 
 
 def _forget_stdout() -> None:

@@ -102,4 +102,3 @@ def test_a_worker_that_dies_again_and_again_ends_the_run(cluster, splits, storag
     with pytest.raises(WorkError, match=r"is gone.*4 times in a row without a new checkpoint"):
         drain(start(splits, storage, "dies", kind="net_that_dies:make", folder=tmp_path))
     assert checkpoint.positions(open_store(storage), checkpoint.folder_of("dies")) == []
-

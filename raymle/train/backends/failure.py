@@ -38,7 +38,7 @@ def failure(error: BaseException) -> RaymleError:
     if gone:
         return WorkerLostError(f"training worker {gone[0]} is gone: {_death(causes[gone[0]])}")
     if causes:
-        return WorkerLostError(f"a training worker is gone: worker {min(causes)} says: {_last(causes[min(causes)])}")
+        return WorkerLostError("a training worker is gone: the others do not hear from it any more")
     return WorkError(f"training failed: {type(error).__name__}: {error}")
 
 

@@ -6,7 +6,6 @@ How the workers agree on gradients is a backend's affair.
 """
 
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -23,6 +22,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from raymle.config import WorkersRange
 from raymle.errors import ResourceError, WorkError
 from raymle.records import Epoch
+from raymle.runtime import scratch
 from raymle.store import open_store
 from raymle.train import checkpoint
 from raymle.train import task as tasks
@@ -87,13 +87,12 @@ def restart(task: tasks.Task, restarts: Restarts, lost: WorkerLostError) -> str:
 
 def attempt(task: tasks.Task, join: Join, *, config: BackendConfig | None) -> Generator[Epoch, bool | None, Best]:
     """Run one group from its newest checkpoint to its end."""
-    folder = Path(tempfile.mkdtemp(prefix="raymle-train-"))
     stacks = stacks_of(task)
     shutil.rmtree(stacks, ignore_errors=True)
-    history = folder / "epochs.jsonl"
-    history.touch()
-    fit = Background(trainer(task, folder, history, join=join, config=config))
-    try:
+    with scratch() as folder:
+        history = folder / "epochs.jsonl"
+        history.touch()
+        fit = Background(trainer(task, folder, history, join=join, config=config))
         yield from tail(history, fit)
         outcome = history.with_suffix(".outcome")
         if not outcome.exists():
@@ -103,8 +102,6 @@ def attempt(task: tasks.Task, join: Join, *, config: BackendConfig | None) -> Ge
                 raise stuck(stacks, task.train.step_timeout) or failure(error) from None
         best: Best = ray.cloudpickle.loads(outcome.read_bytes())
         return best  # Ray Train takes two more seconds to put its workers away: nobody has to wait for that
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def trainer(
