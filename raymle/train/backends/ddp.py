@@ -11,6 +11,8 @@ import ray.util
 import torch
 from torch import Tensor, distributed, nn
 
+from raymle.train.backends.gradients import Flat
+
 
 @final
 class World:
@@ -20,6 +22,7 @@ class World:
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
         self.device = place
+        self._flat = Flat()
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Give every worker the first worker's weights, and return what is called in training.
@@ -37,15 +40,8 @@ class World:
         """Make every gradient the mean over all workers: one message for all of them."""
         if self.device.type == "cuda":
             return
-        for parameter in parameters:
-            if parameter.grad is None:  # not used by this worker's rows, perhaps by another's
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        together = torch.cat([gradient.flatten() for gradient in gradients])
-        distributed.all_reduce(together)
-        together /= self.size
-        for gradient, mean in zip(gradients, torch.split(together, [each.numel() for each in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        distributed.all_reduce(self._flat.pack(parameters))
+        self._flat.unpack(parameters, self.size)
 
     def settle(self, module: nn.Module) -> None:
         """Give every worker the first worker's buffers, such as the running means of batch normalisation."""
