@@ -11,6 +11,7 @@ import ray.util
 import torch
 from torch import Tensor, distributed, nn
 
+from raymle.train.backends.gradients import Flat
 from raymle.train.world import together
 
 
@@ -22,6 +23,7 @@ class World:
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
         self.device = place
+        self._flat = Flat()
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Give every worker the first worker's weights, and return what is called in training.
@@ -40,16 +42,10 @@ class World:
         """Make every gradient the mean over all workers: one message for all of them."""
         if self.device.type == "cuda":
             return
-        for parameter in parameters:
-            if parameter.grad is None:  # not used by this worker's rows, perhaps by another's
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        message = torch.cat([gradient.flatten() for gradient in gradients])
+        message = self._flat.pack(parameters)
         with together():
             distributed.all_reduce(message)
-        message /= self.size
-        for gradient, mean in zip(gradients, torch.split(message, [each.numel() for each in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        self._flat.unpack(parameters, self.size)
 
     def settle(self, module: nn.Module) -> None:
         """Give every worker the first worker's buffers, such as the running means of batch normalisation."""

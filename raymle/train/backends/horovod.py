@@ -24,6 +24,7 @@ from horovod.runner.http.http_server import RendezvousServer
 from ray.train.backend import Backend, BackendConfig
 from torch import Tensor, nn
 
+from raymle.train.backends.gradients import Flat
 from raymle.train.world import together
 
 SLOT = ("RANK", "LOCAL_RANK", "CROSS_RANK", "SIZE", "LOCAL_SIZE", "CROSS_SIZE")
@@ -39,6 +40,7 @@ class World:
         self.rank: int = hvd.rank()
         self.size: int = hvd.size()
         self.device = place
+        self._flat = Flat()
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Give every worker the first worker's weights, and return what is called in training."""
@@ -48,15 +50,10 @@ class World:
 
     def average(self, parameters: list[nn.Parameter]) -> None:
         """Make every gradient the mean over all workers: one message for all of them."""
-        for parameter in parameters:
-            if parameter.grad is None:  # not used by this worker's rows, perhaps by another's
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        message = self._flat.pack(parameters)
         with together():
-            message = hvd.allreduce(torch.cat([each.flatten() for each in gradients]), op=hvd.Sum, name="gradients")
-        message /= self.size
-        for gradient, mean in zip(gradients, torch.split(message, [each.numel() for each in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+            hvd.allreduce_(message, op=hvd.Sum, name="gradients")
+        self._flat.unpack(parameters, self.size)
 
     def settle(self, module: nn.Module) -> None:
         """Give every worker the first worker's buffers, such as the running means of batch normalisation."""
