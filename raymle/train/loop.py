@@ -11,7 +11,6 @@ from math import ceil
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from raymle.data.shards import Arrays
 from raymle.errors import WorkError
 from raymle.model.network import forward
 from raymle.records import Epoch, Metrics
+from raymle.train import order
 from raymle.train.learner import Learned, Learner, unwell
 from raymle.train.objective import Objective
 from raymle.train.proof import out_of_step
@@ -114,7 +114,7 @@ def pass_over(learner: Learner, train: Arrays, epoch: int) -> Learned:
     """Learn from every row once; stops early when the loss or a gradient is not finite."""
     learner.module.train()
     learned = learner.fresh()
-    for rows in batches(train, learner.steps, learner.config.seed, epoch):
+    for rows in order.batches(train, learner.config, epoch, steps=learner.steps):
         learner.step(train, rows, learned)
         if learned.done == learner.steps or learned.done % CHECK_STEPS == 0:
             look(learned, learner.world)
@@ -136,15 +136,6 @@ def check_in_step(learner: Learner, epoch: int) -> None:
 def step_count(rows: int, batch_size: int) -> int:
     """Steps of one epoch."""
     return max(1, ceil(rows / batch_size))
-
-
-def batches(train: Arrays, steps: int, seed: int, epoch: int) -> list[npt.NDArray[np.int64]]:
-    """Return the rows of each step: a permutation of the canonical order, cut into even parts.
-
-    Even parts, rather than full batches and a rest, because one row is too few for batch normalisation.
-    """
-    shuffle = np.random.Generator(np.random.PCG64([seed, epoch]))
-    return np.array_split(np.asarray(train.order)[shuffle.permutation(len(train.order))], steps)
 
 
 def look(learned: Learned, world: World) -> None:
