@@ -67,13 +67,18 @@ def digest(path: Path) -> dict[str, Any]:
 
 def verify(folder: Path, *, deep: bool) -> None:
     """Raise ArtifactError unless every file of the manifest is there with its size, and its sha256 if deep."""
-    try:
-        files: dict[str, Any] = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError):
-        raise ArtifactError(f"{folder} is not whole: it has no valid {MANIFEST}") from None
-    for name, expected in files.items():
+    for name, expected in _listed(folder).items():
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()) or not path.is_file():
             raise ArtifactError(f"{folder} is damaged: {name} is missing")
         if path.stat().st_size != expected["size"] or (deep and digest(path) != expected):
             raise ArtifactError(f"{folder} is damaged: {name} is not what its manifest says")
+
+
+def _listed(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what the manifest says of each file; it may be damaged itself."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text())["files"]
+        return {name: {"size": each["size"], "sha256": each["sha256"]} for name, each in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ArtifactError(f"{folder} is not whole: it has no valid {MANIFEST}") from None

@@ -99,6 +99,8 @@ class TrainConfig(Section):
     """When to stop before the last epoch; null runs every epoch."""
     pretrained: PretrainedConfig = PretrainedConfig()
     """Where the first weights come from."""
+    shuffle_gib: float = Field(4.0, gt=0, allow_inf_nan=False)
+    """GiB of train arrays up to which all rows are shuffled together; a larger table is, in windows of that size."""
     loop: Reference | None = None
     """The user's own loop, module:function."""
     seed: int = Field(0, ge=0, lt=2**32)

@@ -9,12 +9,14 @@ from typing import Any, TypeVar, final
 
 import pyarrow as pa
 
-from raymle.data.source import Source, batches
+from raymle.data.source import Source, batches, row_bytes
 from raymle.errors import RaymleError
 
 T = TypeVar("T")
 KEEP_BYTES = 1 << 30
 ROWS = 131_072
+BLOCK_BYTES = 32 << 20
+"""A block of a wide table has fewer rows: a few are in memory at once, each as raw, conformed and encoded rows."""
 
 
 @final
@@ -46,11 +48,16 @@ class Blocks:
             return
         keep = self.source.bytes < KEEP_BYTES
         kept: list[pa.RecordBatch] = []
-        for batch in batches(self.source, rows=ROWS):
+        for batch in batches(self.source, rows=rows_of(self.source)):
             if keep:
                 kept.append(batch)
             yield batch
         self._kept = kept
+
+
+def rows_of(source: Source) -> int:
+    """Return the most rows of one block."""
+    return max(1, min(ROWS, BLOCK_BYTES // row_bytes(source.columns)))
 
 
 def read(source: Source) -> pa.Table:
@@ -93,7 +100,7 @@ def _on_ray(source: Source, function: Callable[[pa.RecordBatch, Any], T]) -> Ite
             results = [error]
         return pa.table({"result": pa.array([pickle.dumps(result) for result in results], pa.binary())})
 
-    done = _dataset(source).map_batches(call, batch_format="pyarrow", batch_size=ROWS)
+    done = _dataset(source).map_batches(call, batch_format="pyarrow", batch_size=rows_of(source))
     for batch in done.iter_batches(batch_format="pyarrow", batch_size=None):
         for value in batch["result"]:
             result = pickle.loads(value.as_py())  # noqa: S301  our own workers wrote it
@@ -109,4 +116,6 @@ def _dataset(source: Source) -> Any:
         return ray.data.from_arrow(source.table)
     if source.format == "parquet":
         return ray.data.read_parquet(list(source.files))
-    return ray.data.from_arrow([pa.Table.from_batches([batch]) for batch in batches(source, rows=ROWS)])
+    blocks = (pa.Table.from_batches([batch]) for batch in batches(source, rows=rows_of(source)))
+    kept: list[Any] = [ray.put(block) for block in blocks]  # by Ray: one at a time is in this process
+    return ray.data.from_arrow_refs(kept)

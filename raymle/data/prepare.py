@@ -119,10 +119,9 @@ def _make(  # noqa: PLR0917
         blocks.threads = 1  # the user's own code need not be safe among threads
     keep = not on_ray and source.bytes < KEEP_BYTES
     look = Look(schema, config, transforms, keep=keep)
-    seen = list(blocks.each(lambda raw, _: look(raw)))
+    seen, identity, content = _together(list(blocks.each(lambda raw, _: look(raw))))
     schema = checks.contract(schema, [each.contract for each in seen], positive)
     schema = schema.model_copy(update={"deciding": _deciding(config, schema, source)})
-    identity, content = (np.concatenate([getattr(each, name) for each in seen]) for name in ("identity", "content"))
     warnings = checks.duplicates(schema, identity, content) + checks.scattered_groups(config, schema)
     rule, sides = _sides(config, schema, seen, identity)
     known = None if on_ray else seen
@@ -142,6 +141,17 @@ def _make(  # noqa: PLR0917
         _commit(store, draft, splits, transform, summarise(schema, samples))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _together(seen: Sequence[Seen]) -> tuple[list[Seen], Hashes, Hashes]:
+    """Put the hashes of all rows together; the blocks share them, for a second copy would be 16 bytes a row."""
+    identity, content = (np.concatenate([getattr(each, name) for each in seen]) for name in ("identity", "content"))
+    ends = np.cumsum([len(each.identity) for each in seen])[:-1]
+    shared = []
+    for each, mine, whole in zip(seen, np.split(identity, ends), np.split(content, ends), strict=True):
+        drawn = mine if each.drawn is each.identity else each.drawn
+        shared.append(each._replace(identity=mine, content=whole, drawn=drawn))
+    return shared, identity, content
 
 
 def _deciding(config: SplitConfig, schema: Schema, source: Source) -> tuple[str, ...]:
@@ -217,7 +227,7 @@ def _write(
 
 def _digest(identity: Hashes) -> str:
     """Return a fingerprint of a set of rows, whatever their order."""
-    return hashlib.sha256(np.sort(identity).astype("<u8").tobytes()).hexdigest()
+    return hashlib.sha256(np.sort(identity).astype("<u8", copy=False).data).hexdigest()
 
 
 def _commit(store: Store, draft: Path, splits: Splits, transform: Transform, summary: list[dict[str, Any]]) -> None:

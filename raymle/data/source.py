@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PACKED = (".gz", ".bz2", ".zst")
+TEXT_BYTES = 16
+"""Guessed of a value whose type has no width."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,18 @@ def batches(source: Source, columns: Sequence[str] | None = None, *, rows: int =
             if uri != source.files[0]:
                 _check_columns(formats.names(file), source, uri)
             yield from formats.read(file, schema=source.columns, names=names, rows=rows)
+
+
+def row_bytes(columns: pa.Schema) -> int:
+    """Return about how many bytes one decoded row has."""
+    return sum(_value_bytes(kind) for kind in columns.types)
+
+
+def _value_bytes(kind: pa.DataType) -> int:
+    try:
+        return max(1, int(kind.bit_width) // 8)
+    except ValueError:
+        return TEXT_BYTES
 
 
 def fingerprint(source: Source, store: Store) -> str:
@@ -170,7 +184,9 @@ def _decoded_bytes(system: pafs.FileSystem, found: list[str], kind: formats.Form
         return sum(size * (5 if uri.endswith(PACKED) else 1) for uri, size in zip(found, stored, strict=True))
     with explained(found[0], system):
         footer = pq.read_metadata(path_of(found[0]), filesystem=system)
-    decoded: int = sum(footer.row_group(index).total_byte_size for index in range(footer.num_row_groups))
+    groups = sum(footer.row_group(index).total_byte_size for index in range(footer.num_row_groups))
+    rows = footer.num_rows * row_bytes(footer.schema.to_arrow_schema())
+    decoded: int = max(groups, rows)  # a column of few values is stored as codes
     return round(sum(stored) * decoded / stored[0])
 
 

@@ -125,7 +125,10 @@ class Bundle:
         """Predict from what the transform gives: float32 ``[n, a]`` and int32 ``[n, b]``."""
         network: Any = self.network
         if self.contents.is_trees:
-            return self._finished(np.asarray(network.predict(np.column_stack([numbers, codes]))))
+            firsts = range(0, max(1, len(numbers)), BATCH_ROWS)
+            parts = [slice(first, first + BATCH_ROWS) for first in firsts]
+            raw = [network.predict(np.column_stack([numbers[rows], codes[rows]])) for rows in parts]
+            return self._finished(np.concatenate(raw))
         from raymle.model.network import forward
 
         return self._finished(forward(network, numbers, codes, self.contents.outputs))

@@ -9,7 +9,6 @@ import time
 from collections.abc import Generator
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -18,6 +17,7 @@ from raymle.data.shards import Arrays
 from raymle.errors import WorkError
 from raymle.model.network import forward
 from raymle.records import Epoch, Metrics
+from raymle.train import order
 from raymle.train.best import Best
 from raymle.train.checkpoint import Position
 from raymle.train.keeper import Keeper, Wish, restore_random
@@ -90,8 +90,8 @@ def pass_over(learner: Learner, train: Arrays, best: Best, learned: Learned, kee
     """
     learner.module.train()
     started, wish = time.monotonic(), Wish(save=False, stop=False, ask=False, stride=1)
-    parts = batches(train, learner.steps, learner.config.seed, best.epochs + 1)
-    for rows in parts[learned.done :]:
+    epoch, done = best.epochs + 1, learned.done
+    for rows in order.batches(train, learner.config, epoch, steps=learner.steps, start=done):
         learner.step(train, rows, learned)
         is_last = learned.done == learner.steps
         if not is_last and learned.done - learned.looked < wish.stride:
@@ -160,15 +160,6 @@ def check_in_step(learner: Learner, epoch: int) -> None:
     learner.world.settle(learner.bare)  # validation has settled what it judged, perhaps an average
     if differing := out_of_step(learner.bare, learner.world):
         raise WorkError(f"{differing}, after epoch {epoch}", hint="its model is not to be trusted; look at that node")
-
-
-def batches(train: Arrays, steps: int, seed: int, epoch: int) -> list[npt.NDArray[np.int64]]:
-    """Return the rows of each step: a permutation of the canonical order, cut into even parts.
-
-    Even parts, rather than full batches and a rest, because one row is too few for batch normalisation.
-    """
-    shuffle = np.random.Generator(np.random.PCG64([seed, epoch]))
-    return np.array_split(np.asarray(train.order)[shuffle.permutation(len(train.order))], steps)
 
 
 def look(learned: Learned, world: World, keeper: Keeper) -> Wish:

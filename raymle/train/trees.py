@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LOSSES = {"absolute_error": "regression_l1", "huber": "huber"}
 """LightGBM's names; the others are its default."""
+BATCH_ROWS = 65_536
 
 
 def epochs(
@@ -34,7 +35,6 @@ def epochs(
     import lightgbm
 
     booster = lightgbm.Booster(settings(params, config, objective), dataset(train, objective))
-    features = np.column_stack([validation.numbers, validation.codes])
     raw: Any = 0.0
     best: Epoch | None = None
     number = 0
@@ -45,7 +45,7 @@ def epochs(
         if not grown and best is not None:  # no split is worth making any more
             break
         seconds = time.monotonic() - started
-        raw = raw + booster.predict(features, raw_score=True, start_iteration=done, num_iteration=grown)
+        raw = raw + margins(booster, validation, start=done, count=grown)
         number += 1
         scores = evaluate(np.asarray(raw), validation, objective)
         scores |= {
@@ -93,18 +93,43 @@ def threads() -> int:
 
 
 def dataset(train: Arrays, objective: Objective) -> Any:
-    """Put numbers and codes beside each other, the codes as categories."""
+    """Put numbers and codes beside each other, the codes as categories; only LightGBM's bins stay in memory."""
     import lightgbm
 
-    features = np.column_stack([train.numbers, train.codes])
+    class Rows(lightgbm.Sequence):
+        batch_size = BATCH_ROWS
+
+        def __len__(self) -> int:
+            return len(train.numbers)
+
+        def __getitem__(self, rows: Any) -> npt.NDArray[np.float64]:
+            return beside(train, rows)
+
     numbers = train.numbers.shape[1]
     return lightgbm.Dataset(
-        features,
+        Rows(),
         objective.targets(train.target).numpy(),
-        categorical_feature=list(range(numbers, features.shape[1])),
+        categorical_feature=list(range(numbers, numbers + train.codes.shape[1])),
         params={"verbosity": -1, "max_bin": 255, "feature_pre_filter": False},  # whatever min_data_in_leaf says
         free_raw_data=True,
     )
+
+
+def beside(arrays: Arrays, rows: Any) -> npt.NDArray[np.float64]:
+    """Return the numbers and codes of some rows as LightGBM takes them: float64 ``[n, a + b]``, or one row."""
+    return np.concatenate([arrays.numbers[rows], arrays.codes[rows]], axis=-1, dtype=np.float64)
+
+
+def margins(booster: "Booster", arrays: Arrays, *, start: int, count: int) -> npt.NDArray[np.float64]:
+    """Return what some of the trees add to the raw scores of all rows."""
+    firsts = range(0, len(arrays.numbers), BATCH_ROWS)
+    parts = [
+        booster.predict(
+            beside(arrays, slice(first, first + BATCH_ROWS)), raw_score=True, start_iteration=start, num_iteration=count
+        )
+        for first in firsts
+    ]
+    return np.concatenate(parts)
 
 
 def grow(booster: "Booster", rounds: int) -> None:

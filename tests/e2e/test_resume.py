@@ -1,7 +1,6 @@
 """Runs that are killed and stopped from outside, and go on as a user would have them go on."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ SPEC = """
 name: held
 data: {source: rows.parquet, target: y}
 model: {type: mlp, params: {hidden: [32], dropout: 0.1}}
-train: {epochs: 40, batch_size: 16, early_stopping: null}
+train: {epochs: 24, batch_size: 32, early_stopping: null}
 """
 
 
@@ -96,7 +95,7 @@ def test_a_run_goes_on_where_it_was_left(folder, whole, number, code):
     assert answer["run_id"] == stopped.run_id
     assert f"run {stopped.run_id} goes on from epoch" in done.stderr
     assert validation(answer) == validation(whole)
-    assert epochs_of(folder, stopped.run_id) == list(range(1, 41))
+    assert epochs_of(folder, stopped.run_id) == list(range(1, 25))
     assert {path.name for path in (folder / "runs" / "runs" / stopped.run_id).iterdir()} >= {"bundle", "record.json"}
     assert not (folder / "runs" / "runs" / stopped.run_id / "checkpoints").exists()
     again, _ = run(folder, "train", "--resume", stopped.run_id)
@@ -143,12 +142,9 @@ def test_other_settings_and_damaged_checkpoints_are_refused(folder):
     assert done.returncode == 8
     assert "was started with other settings: model.params.hidden is [32] there and [8] here" in done.stderr
     kept = sorted((folder / "runs" / "runs" / stopped / "checkpoints").iterdir())
-    (kept[-1] / "state.safetensors").write_bytes(b"torn")
-    done, answer = run(folder, "train", "train.epochs=40", "--resume", "last", "--plan")
     for place in kept:
         (place / "state.safetensors").write_bytes(b"torn")
     done, _ = run(folder, "train", "--resume", "last")
     assert done.returncode == 5
     assert f"every checkpoint of run {stopped} is damaged" in done.stderr
     assert "train anew" in done.stderr
-    assert os.listdir(folder / "runs" / "runs" / stopped / "checkpoints")

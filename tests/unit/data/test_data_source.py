@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raymle.data.blocks import rows_of
 from raymle.data.source import Source, batches, fingerprint, resolve
 from raymle.errors import DataError
 from raymle.store import LocalStore
@@ -123,6 +125,28 @@ def test_bytes_estimate_what_the_files_decode_to(tmp_path: Path) -> None:
         pq.write_table(table, tmp_path / name, compression="zstd", use_dictionary=False)
     estimate = resolve(str(tmp_path), folder="/").bytes
     assert 0.9 < estimate / (2 * table.nbytes) < 1.1
+
+
+def test_a_column_of_few_values_counts_as_it_decodes(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"n": [1.5, 2.5] * 50_000}), tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 100_000
+    assert resolve("t.parquet", folder=str(tmp_path)).bytes == pytest.approx(800_000, rel=0.01)
+
+
+def test_a_parquet_file_passes_through_memory_in_parts(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).random(2_000_000)
+    pq.write_table(pa.table({"a": numbers, "b": numbers}), tmp_path / "t.parquet", row_group_size=100_000)
+    before = pa.total_allocated_bytes()
+    source = resolve("t.parquet", folder=str(tmp_path))
+    peak = max(pa.total_allocated_bytes() - before for _ in batches(source, rows=50_000))
+    assert peak < source.bytes / 4
+
+
+def test_a_block_of_a_wide_table_has_fewer_rows(tmp_path: Path) -> None:
+    wide = pa.table({f"n{place}": np.zeros(10) for place in range(1000)} | {"c": ["a"] * 10})
+    most = rows_of(resolve(wide, folder=str(tmp_path)))
+    assert 1000 < most < 10_000
+    assert rows_of(resolve(TABLE, folder=str(tmp_path))) == 131_072
 
 
 def test_names_and_order_of_files_do_not_change_the_fingerprint_but_a_byte_does(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ Thread 0x02 (most recent call first):
 WAITS = HUNG.replace('/mine/net.py", line 11 in forward', '/torch/distributed.py", line 3 in all_reduce')
 
 
-class Ended(Exception):
+class EndedError(Exception):
     def __init__(self, **failures):
         self.worker_failures = {int(rank[1:]): error for rank, error in failures.items()}
 
@@ -36,15 +36,15 @@ def dead():
 
 
 def test_a_workers_own_error_comes_before_what_the_others_suffer():
-    found = failure(Ended(r0=users(PeerLostError("gone")), r1=users(ValueError("a shape"))))
+    found = failure(EndedError(r0=users(PeerLostError("gone")), r1=users(ValueError("a shape"))))
     assert (type(found), str(found)) == (WorkError, "training worker 1 failed: ValueError: a shape")
-    ours = failure(Ended(r0=users(DataError("a row")), r1=dead()))
+    ours = failure(EndedError(r0=users(DataError("a row")), r1=dead()))
     assert (type(ours), str(ours)) == (DataError, "a row")
 
 
 def test_a_dead_process_is_lost_and_no_fault_of_the_code():
-    assert "worker 1 is gone" in str(failure(Ended(r0=users(PeerLostError("gone")), r1=dead())))
-    assert isinstance(failure(Ended(r0=users(PeerLostError("gone")))), WorkerLostError)
+    assert "worker 1 is gone" in str(failure(EndedError(r0=users(PeerLostError("gone")), r1=dead())))
+    assert isinstance(failure(EndedError(r0=users(PeerLostError("gone")))), WorkerLostError)
     assert type(failure(RuntimeError("Ray is not well"))) is WorkError
 
 

@@ -16,7 +16,7 @@ from raymle.config.train import OptimizerConfig
 from raymle.data.shards import Arrays
 from raymle.errors import SpecError, UsageError
 from raymle.records import Column, Schema
-from raymle.train import loop, objective
+from raymle.train import loop, objective, order
 from raymle.train.backends.inline import World
 from raymle.train.best import Best
 from raymle.train.keeper import Keeper
@@ -58,7 +58,7 @@ def test_a_batch_in_parts_is_the_same_step(parts):
 
 def test_the_average_follows_the_weights_and_is_what_is_kept():
     made, expected, decay = learner(ema=0.9), None, 0.9
-    for part in loop.batches(rows(), 3, 0, 1):
+    for part in order.shuffled(rows().order, 0, 1, steps=3):
         made.step(rows(), part, made.fresh())
         now = made.bare.layers[0].weight.detach().clone()
         expected = now if expected is None else expected * decay + now * (1 - decay)

@@ -16,7 +16,7 @@ from raymle.config.train import OptimizerConfig
 from raymle.data.shards import Arrays
 from raymle.model.build import build
 from raymle.records import Inputs
-from raymle.train import loop
+from raymle.train import loop, order
 from raymle.train.backends.inline import World
 from raymle.train.learner import share
 from raymle.train.objective import Objective
@@ -97,7 +97,7 @@ def test_every_row_is_seen_once_an_epoch_on_any_number_of_workers(rows, batch, w
         def __init__(self, rank):
             self.rank, self.size = rank, workers
 
-    parts = loop.batches(arrays(rows), -(-rows // batch), 0, epoch)
+    parts = order.shuffled(arrays(rows).order, 0, epoch, steps=-(-rows // batch))
     assert max(map(len, parts)) <= batch
     assert min(map(len, parts)) >= min(map(len, parts[:1])) - 1
     seen = Counter()
@@ -108,9 +108,11 @@ def test_every_row_is_seen_once_an_epoch_on_any_number_of_workers(rows, batch, w
     assert seen == Counter(range(rows))
 
 
-def test_epochs_differ_in_their_shuffle():
-    train = arrays()
-    assert not np.array_equal(loop.batches(train, 1, 0, 1)[0], loop.batches(train, 1, 0, 2)[0])
+def test_a_table_of_many_windows_learns_as_much():
+    train, validation = arrays(3000), arrays(1000, seed=1)
+    whole, windowed = (run(network(), train, validation, shuffle_gib=gib)[1].metrics for gib in (4.0, 20e-6))
+    assert windowed != whole
+    assert windowed["roc_auc"] == pytest.approx(whole["roc_auc"], abs=0.01)
 
 
 def test_one_row_and_a_batch_larger_than_the_data_train():
@@ -155,7 +157,7 @@ def test_a_caller_can_stop_between_two_epochs():
 
 def test_a_loss_that_is_not_finite_stops_at_its_step_with_the_last_good_weights():
     train = arrays(3200, objective=NUMBER)
-    steps = loop.batches(train, 100, 0, 2)
+    steps = order.shuffled(train.order, 0, 2, steps=100)
     module, world = network(NUMBER), World()
     epochs = loop.epochs(module, train, arrays(50, objective=NUMBER), config(), objective=NUMBER, world=world)
     good = next(epochs)
