@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-BATCH, STEPS = 128, 30
+BATCH = 128
 
 
 def main(backend: str, socket: str, folder: str, width: str) -> None:
@@ -66,7 +66,7 @@ def worker(config: dict[str, Any]) -> None:
     model = ModelConfig(type="mlp", params={"hidden": [config["width"]] * 3, "dropout": 0.0})
     module = build(model, Inputs(numbers=numbers.shape[1], categories=()), 2)
     plan = TrainConfig(batch_size=BATCH, workers=2)
-    learner = Learner(module, plan, Objective("classification", "accuracy", outputs=2), world, steps=STEPS)
+    learner = Learner(module, plan, Objective("classification", "accuracy", outputs=2), world, rows=len(numbers))
     marks = {"driver": config["driver"], "ray": config["ray"], "entered": entered, "imported": imported}
     seat = Seat(config["socket"], joined=joined, **marks)
     for epoch, steps in seat.turns():
