@@ -3,11 +3,11 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from helpers import FAILING_NET, fit
+from helpers import fit
 
 from raymle import model, runtime
 from raymle.config import ClusterConfig
-from raymle.errors import ResourceError, WorkError
+from raymle.errors import ResourceError
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +27,6 @@ def test_two_workers_give_what_one_gives(cluster, splits, tmp_path):
     first, second = (model.load(fitted.bundle) for fitted in (one, two))
     rows = pa.table({"number": [0.1, 2.0, None], "colour": ["red", "blue", None]})
     np.testing.assert_allclose(first.predict(rows), second.predict(rows), atol=1e-3)
-
-
-def test_a_worker_that_fails_is_a_work_error_with_its_reason(cluster, splits, tmp_path):
-    (tmp_path / "net_that_fails.py").write_text(FAILING_NET)
-    with pytest.raises(WorkError, match=r"worker . failed: ValueError: a shape that does not fit"):
-        fit(splits, tmp_path / "bundle", tmp_path, "net_that_fails:make", {}, workers=2)
 
 
 def test_more_workers_than_cpus_are_refused_with_the_arithmetic(cluster, splits, tmp_path):
