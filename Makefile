@@ -7,7 +7,7 @@ BIN := .venv/bin
 run: .venv/installed
 	@$(BIN)/python jobs/flights/ladder.py
 
-test: .venv/installed check unit slow
+test: .venv/installed horovod check unit slow
 
 .venv/installed: constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -40,6 +40,7 @@ bench:
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/ddp.py
 	$(BIN)/python benchmarks/backends.py
+	$(BIN)/python benchmarks/recovery.py
 
 clean:
 	rm -rf .venv build dist

@@ -12,6 +12,7 @@ KEPT="${RAYMLE_CACHE:-$HOME/.cache/raymle}/wheels/$KEY"
 VERSION=0.28.1
 
 if ! ls "$KEPT"/horovod-*.whl >/dev/null 2>&1; then
+    command -v g++ >/dev/null || { echo "horovod is built from its source, and there is no g++: install it" >&2; exit 1; }
     echo "building horovod $VERSION for $KEY: three to five minutes, once"
     SCRATCH=$(mktemp -d)
     trap 'rm -rf "$SCRATCH"' EXIT
