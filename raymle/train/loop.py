@@ -14,7 +14,6 @@ from torch import nn
 
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
-from raymle.errors import WorkError
 from raymle.model.network import forward
 from raymle.records import Epoch, Metrics
 from raymle.train import order
@@ -23,7 +22,7 @@ from raymle.train.checkpoint import Position
 from raymle.train.keeper import Keeper, Wish, restore_random
 from raymle.train.learner import Learned, Learner, unwell
 from raymle.train.objective import Objective
-from raymle.train.proof import out_of_step
+from raymle.train.proof import require_in_step
 from raymle.train.world import World
 
 
@@ -114,7 +113,8 @@ def judge(learner: Learner, validation: Arrays, best: Best, learned: Learned) ->
     if not np.isfinite(metrics["validation_loss"]):  # no loss has shown it yet
         best.problem = f"the validation loss is not finite after step {learner.steps} of epoch {number}"
         return None
-    check_in_step(learner, number)
+    learner.world.settle(learner.bare)  # validation has settled what it judged, perhaps an average
+    require_in_step(learner.bare, learner.world, number)
     layers = learner.layers(learned)
     metrics |= {"learning_rate": learner.stepper.rate} | {f"grad_norm/{name}": norm for name, norm in layers.items()}
     rank = objective.rank(metrics)
@@ -149,17 +149,6 @@ def resume(learner: Learner, best: Best, keeper: Keeper) -> Learned | None:
     if not position.steps:
         return None
     return Learned.restored(state.tensors, state.facts["learned"], learner.world.device)
-
-
-def check_in_step(learner: Learner, epoch: int) -> None:
-    """Prove that every worker holds the same weights; buffers are the first worker's by agreement.
-
-    Raises:
-        WorkError: one does not; it names the worker and the layer.
-    """
-    learner.world.settle(learner.bare)  # validation has settled what it judged, perhaps an average
-    if differing := out_of_step(learner.bare, learner.world):
-        raise WorkError(f"{differing}, after epoch {epoch}", hint="its model is not to be trusted; look at that node")
 
 
 def look(learned: Learned, world: World, keeper: Keeper) -> Wish:

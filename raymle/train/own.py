@@ -14,6 +14,7 @@ from raymle.records import Epoch, Metrics
 from raymle.train import loop
 from raymle.train.best import Best
 from raymle.train.objective import Objective
+from raymle.train.proof import require_in_step
 from raymle.train.world import World
 
 
@@ -51,8 +52,9 @@ def epochs(reference: str, folder: str) -> Callable[..., Generator[Epoch, bool |
         world: World,
     ) -> Generator[Epoch, bool | None, Best]:
         context = Context(config, module.to(world.device), train, validation, objective, world)
-        best = Best()
+        best = Best(workers=world.size)
         for metrics in reports(function, context, reference):
+            require_in_step(module, world, best.epochs + 1)
             is_best = best.take(module, metrics, objective.rank(metrics))
             stop = yield Epoch(epoch=best.epochs, step=best.epochs, metrics=metrics, best=is_best)
             if loop.agreed(world, stop=bool(stop) or best.is_stale(config)):

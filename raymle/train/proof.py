@@ -6,7 +6,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from raymle.errors import WorkError
 from raymle.train.world import World
+
+
+def require_in_step(module: nn.Module, world: World, epoch: int) -> None:
+    """Prove that every worker holds the same weights.
+
+    Raises:
+        WorkError: one does not; it names the worker and the layer.
+    """
+    if differing := out_of_step(module, world):
+        raise WorkError(f"{differing}, after epoch {epoch}", hint="its model is not to be trusted; look at that node")
 
 
 def out_of_step(module: nn.Module, world: World) -> str:
