@@ -128,7 +128,7 @@ def recorded(
     with tracking.tee_stdout(store.root / "runs" / run.id / "stdout.log"):
         try:
             _claim(store, key, run.id)
-            tracking.describe_inputs(run, spec, splits)
+            tracking.describe_inputs(run, spec, splits, store)
             yield run
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)

@@ -67,7 +67,7 @@ def search(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained
                 ray.let_go()
                 clock.lap("train")
                 with tracking.reopen(spec, store, found.run_id, ends=True) as best:
-                    tracking.describe_inputs(best, found.spec, splits)
+                    tracking.describe_inputs(best, found.spec, splits, store)
                     return conclude(
                         found.spec, store, splits, best, (found.fitted, found.history),
                         execution=execution, clock=clock, key=key, study=found.study,
@@ -148,5 +148,5 @@ def conclude(
         shelf.claim_key(store, key, trained.run_id, instead_of=study.id)
     if study:
         shelf.let_go(store, study.id)
-    tracking.record_result(run, trained, spec, splits, out, receipt=evaluate.receipt(store, splits, name=spec.name))
+    tracking.record_result(run, trained, spec, splits, store, receipt=evaluate.receipt(store, splits, name=spec.name))
     return trained

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PACKED = (".gz", ".bz2", ".zst")
+TABLE = "<table>"
+"""What ``data.source`` says in the spec of a run that was made of a table in memory."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ def batches(source: Source, columns: Sequence[str] | None = None, *, rows: int =
             if uri != source.files[0]:
                 _check_columns(formats.names(file), source, uri)
             yield from formats.read(file, schema=source.columns, names=names, rows=rows)
+
+
+def is_table(source: str) -> bool:
+    """Whether a spec's ``data.source`` was a table in memory, which cannot be read again."""
+    return name_of(source) == TABLE
 
 
 def fingerprint(source: Source, store: Store) -> str:

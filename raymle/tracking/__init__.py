@@ -1,6 +1,7 @@
 """Where a run is recorded: a local journal first, MLflow as soon as it can be reached."""
 
 from raymle.tracking.code import tee_stdout as tee_stdout
+from raymle.tracking.facts import describe as describe
 from raymle.tracking.facts import describe_inputs as describe_inputs
 from raymle.tracking.facts import record_result as record_result
 from raymle.tracking.facts import reopen as reopen

@@ -25,7 +25,7 @@ LOSSES = {"absolute_error": "regression_l1", "huber": "huber"}
 
 
 def epochs(
-    params: TreesParams, train: Arrays, validation: Arrays, config: TrainConfig, *, objective: Objective
+    params: TreesParams, train: Arrays, validation: Arrays, config: TrainConfig, *, objective: Objective, threads: int
 ) -> Generator[Epoch, bool | None, tuple["Booster", Epoch, int]]:
     """Boost, report every 20 rounds, and return the booster cut at its best epoch, that epoch, and the count.
 
@@ -33,7 +33,7 @@ def epochs(
     """
     import lightgbm
 
-    booster = lightgbm.Booster(settings(params, config, objective), dataset(train, objective))
+    booster = lightgbm.Booster(settings(params, config, objective, threads), dataset(train, objective))
     features = np.column_stack([validation.numbers, validation.codes])
     raw: Any = 0.0
     best: Epoch | None = None
@@ -69,7 +69,7 @@ def epochs(
     return cut, best, number
 
 
-def settings(params: TreesParams, config: TrainConfig, objective: Objective) -> dict[str, Any]:
+def settings(params: TreesParams, config: TrainConfig, objective: Objective, threads: int) -> dict[str, Any]:
     """Return LightGBM's parameters; the same seed and threads give the same trees."""
     own = params.model_dump(exclude={"rounds"})
     goal: dict[str, Any] = {"objective": LOSSES.get(objective.loss, "regression")}
@@ -78,7 +78,7 @@ def settings(params: TreesParams, config: TrainConfig, objective: Objective) -> 
         goal |= {"num_class": objective.outputs} if objective.outputs > 2 else {}
     bagging = {"bagging_freq": 1} if params.bagging_fraction < 1 else {}
     fixed = {
-        "num_threads": threads(),
+        "num_threads": threads,
         "seed": config.seed,
         "deterministic": True,
         "force_row_wise": True,
