@@ -1,5 +1,6 @@
 """Where work runs: in this process, or on Ray. The only caller of ``ray.init``."""
 
+import gc
 import logging
 import os
 import secrets
@@ -123,8 +124,12 @@ def starting(execution: Execution) -> Iterator[Connection]:
             up.result()
             _restore(handlers)
 
+        def let_go() -> None:
+            gc.collect()  # an actor's handle that is collected while Ray goes down ends this process
+            pool.submit(ray.shutdown)  # after it is up: there is one thread
+
         try:
-            yield Connection(wait, lambda: pool.submit(ray.shutdown))  # after it is up: there is one thread
+            yield Connection(wait, let_go)
         finally:
             up.exception()  # only a Ray that is up can be ended
             pool.submit(ray.shutdown).result()

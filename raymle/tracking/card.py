@@ -44,7 +44,7 @@ def stamped(text: str, reproduced: Reproduced | None) -> str:
     """Put into a card, below its first line, whether the run was reproduced."""
     if reproduced is None:
         return text
-    day, weights = reproduced.at[:10], f" ({reproduced.weights})" if reproduced.weights else ""
+    day, weights = reproduced.at[:10], f" (weights {reproduced.weights})" if reproduced.weights else ""
     head, _, rest = text.partition("\n\n")
     return f"{head}\n\nReproduced: **{reproduced.verdict}** on {day}{weights}\n\n{rest}"[:MOST]
 
