@@ -61,10 +61,14 @@ def test_a_training_ends_where_the_recorded_one_was_stopped(last, epochs):
 
 
 def test_room_to_work_in_goes_when_the_work_fails(tmp_path):
-    with pytest.raises(ResourceError), scratch(open_store(str(tmp_path)), shared=True) as room:
-        (room.store.root / "shards").mkdir()
-        assert room.code.is_dir()
-        tried(lambda: fails(ResourceError("too small")))
+    def work():
+        with scratch(open_store(str(tmp_path)), shared=True) as room:
+            (room.store.root / "shards").mkdir()
+            (room.code / "net.py").touch()
+            tried(lambda: fails(ResourceError("too small")))
+
+    with pytest.raises(ResourceError):
+        work()
     assert list(tmp_path.iterdir()) == []
 
 
