@@ -29,6 +29,8 @@ OWN_RAY = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "3",
 }
 """Environment of a Ray that one command starts and ends."""
+USES_RAY, END_S = "uses-ray", 10
+"""Name of a thread that works with Ray, and how many seconds its end is waited for."""
 TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105  the name of one
 
 
@@ -124,15 +126,22 @@ def starting(execution: Execution) -> Iterator[Connection]:
             up.result()
             _restore(handlers)
 
-        def let_go() -> None:
-            gc.collect()  # an actor's handle that is collected while Ray goes down ends this process
-            pool.submit(ray.shutdown)  # after it is up: there is one thread
-
         try:
-            yield Connection(wait, let_go)
+            yield Connection(wait, lambda: pool.submit(_leave))  # after it is up: there is one thread
         finally:
             up.exception()  # only a Ray that is up can be ended
             pool.submit(ray.shutdown).result()
+
+
+def _leave() -> None:
+    """End Ray when nobody uses it any more: whoever calls it while it goes down ends this process, with code 1."""
+    import ray
+
+    for thread in threading.enumerate():
+        if thread.name == USES_RAY:
+            thread.join(END_S)
+    gc.collect()  # an actor's handle calls Ray when it is collected
+    ray.shutdown()
 
 
 def _restore(handlers: dict[signal.Signals, Any]) -> None:

@@ -136,6 +136,7 @@ def _each(past: Past, room: Scratch, tolerance: float | None) -> Iterator[Check]
         yield checks.seed_and_threads(past.trained, spec.train.seed, _cpus())
         ray.wait()
         check, bundle = _train(past, spec, splits, room)
+        ray.let_go()
         yield check
         if bundle is None:
             return
@@ -178,14 +179,16 @@ def _splits(
 
 def _train(past: Past, spec: Spec, splits: Splits, room: Scratch) -> tuple[Check, Path | None]:
     """Train again, as many epochs as the run had: a trial may have been stopped by its study."""
+    from raymle.train.threads import computing
+
     then, started = past.trained, time.monotonic()
     epochs = training.fit(
         spec.train, spec.model, splits, metric=then.metric, folder=spec.folder, out=room.bundle,
         storage=past.store.uri if past.is_table else spec.storage, transforms=spec.data.transforms,
-        threads=then.threads,
     )  # fmt: skip
     last = then.epochs if then.workers == 1 else None
-    fitted, why = tried(lambda: outcome.follow(epochs, last, training.most_epochs(spec.train, spec.model)))
+    with computing(then.threads):
+        fitted, why = tried(lambda: outcome.follow(epochs, last, training.most_epochs(spec.train, spec.model)))
     if fitted is None:
         return Check(name="training", verdict="failed", detail=why), None
     best = f"best epoch {fitted.best_epoch}" + (

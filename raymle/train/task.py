@@ -1,7 +1,6 @@
 """One training as plain values, and one worker's part in it."""
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import final
 
@@ -48,17 +47,3 @@ def run(task: Task, world: World) -> Generator[Epoch, bool | None, loop.Best]:
 def threads(train: TrainConfig) -> int:
     """Return how many threads each worker computes with: one of several has the CPUs that it asked for."""
     return max(1, int(train.resources.cpu)) if count(train) > 1 else torch.get_num_threads()
-
-
-@contextmanager
-def computing(threads: int | None) -> Iterator[None]:
-    """Let torch compute with so many threads for the block; None leaves them as they are."""
-    before = torch.get_num_threads()
-    if threads in {None, before}:  # to set even the same number changes how MKL shares its work
-        yield
-        return
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -20,8 +20,7 @@ from raymle.train.backends.inline import World, device
 from raymle.train.check import check, count
 from raymle.train.loop import Best
 from raymle.train.objective import of
-from raymle.train.task import Task, computing, run
-from raymle.train.task import threads as threads_of
+from raymle.train.task import Task, run, threads
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -38,7 +37,6 @@ def fit(
     out: Path,
     storage: str = "",
     transforms: Sequence[str] = (),
-    threads: int | None = None,
 ) -> Generator[Epoch, bool | None, Fitted]:
     """Train one model, yield each epoch's report, and save the best weights as a bundle.
 
@@ -53,7 +51,6 @@ def fit(
         out: Where the bundle appears.
         storage: Where workers on other machines find the splits.
         transforms: The user's own functions over raw rows, which travel in the bundle.
-        threads: How many this process computes with; None leaves them. A worker of several has the CPUs it asked for.
     """
     check(train, model, folder=folder)
     started = time.monotonic()
@@ -72,8 +69,7 @@ def fit(
     )
     code = own.sources(contents.references, folder)  # as it is now: it may be edited while a model trains
     task = Task(train, contents, splits, objective, folder, storage)
-    with computing(threads):
-        network, fitted = yield from (_trees(task, threads) if model.type == "trees" else _network(task, out))
+    network, fitted = yield from (_trees(task) if model.type == "trees" else _network(task, out))
     keep = contents.model_copy(update={"metrics": fitted.metrics})
     models.save(out, keep, transform=transform, network=network, code=code)
     return fitted.model_copy(update={"bundle": str(out), "seconds": round(time.monotonic() - started, 3)})
@@ -87,19 +83,16 @@ def _counts(splits: Splits) -> "npt.NDArray[np.int64]":
     return np.bincount(shards.load(splits, "train").target, minlength=classes)
 
 
-def _trees(task: Task, threads: int | None) -> Generator[Epoch, bool | None, tuple["Booster", Fitted]]:
+def _trees(task: Task) -> Generator[Epoch, bool | None, tuple["Booster", Fitted]]:
     from raymle.train import trees
 
     params = parameters(task.contents.model)
     train, validation = shards.load(task.splits, "train"), shards.load(task.splits, "validation")
-    threads = threads or trees.threads()
-    booster, best, epochs = yield from trees.epochs(
-        params, train, validation, task.train, objective=task.objective, threads=threads
-    )
+    booster, best, epochs = yield from trees.epochs(params, train, validation, task.train, objective=task.objective)
     leaves = sum(tree["num_leaves"] for tree in booster.dump_model()["tree_info"])
     return booster, Fitted(
         bundle="", parameters=leaves, epochs=epochs, best_epoch=best.epoch, seconds=0, metrics=best.metrics,
-        threads=threads,
+        threads=trees.threads(),
     )  # fmt: skip
 
 
@@ -119,7 +112,7 @@ def _network(task: Task, out: Path) -> Generator[Epoch, bool | None, tuple["nn.M
     weights = sum(weight.numel() for weight in module.parameters())
     return module, Fitted(
         bundle="", parameters=weights, epochs=best.epochs, best_epoch=best.epoch, seconds=0,
-        metrics=best.metrics, workers=workers, threads=threads_of(task.train), warnings=best.warnings,
+        metrics=best.metrics, workers=workers, threads=threads(task.train), warnings=best.warnings,
     )  # fmt: skip
 
 

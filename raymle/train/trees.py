@@ -1,6 +1,5 @@
 """Boosted trees by LightGBM, in this process; every few rounds count as an epoch."""
 
-import os
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ import numpy.typing as npt
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.errors import WorkError
-from raymle.loader import environment
 from raymle.model.params import TreesParams
 from raymle.records import Epoch, Metrics
 from raymle.train.check import ROUNDS_PER_EPOCH
@@ -25,7 +23,7 @@ LOSSES = {"absolute_error": "regression_l1", "huber": "huber"}
 
 
 def epochs(
-    params: TreesParams, train: Arrays, validation: Arrays, config: TrainConfig, *, objective: Objective, threads: int
+    params: TreesParams, train: Arrays, validation: Arrays, config: TrainConfig, *, objective: Objective
 ) -> Generator[Epoch, bool | None, tuple["Booster", Epoch, int]]:
     """Boost, report every 20 rounds, and return the booster cut at its best epoch, that epoch, and the count.
 
@@ -33,7 +31,7 @@ def epochs(
     """
     import lightgbm
 
-    booster = lightgbm.Booster(settings(params, config, objective, threads), dataset(train, objective))
+    booster = lightgbm.Booster(settings(params, config, objective), dataset(train, objective))
     features = np.column_stack([validation.numbers, validation.codes])
     raw: Any = 0.0
     best: Epoch | None = None
@@ -69,7 +67,7 @@ def epochs(
     return cut, best, number
 
 
-def settings(params: TreesParams, config: TrainConfig, objective: Objective, threads: int) -> dict[str, Any]:
+def settings(params: TreesParams, config: TrainConfig, objective: Objective) -> dict[str, Any]:
     """Return LightGBM's parameters; the same seed and threads give the same trees."""
     own = params.model_dump(exclude={"rounds"})
     goal: dict[str, Any] = {"objective": LOSSES.get(objective.loss, "regression")}
@@ -78,7 +76,7 @@ def settings(params: TreesParams, config: TrainConfig, objective: Objective, thr
         goal |= {"num_class": objective.outputs} if objective.outputs > 2 else {}
     bagging = {"bagging_freq": 1} if params.bagging_fraction < 1 else {}
     fixed = {
-        "num_threads": threads,
+        "num_threads": threads(),
         "seed": config.seed,
         "deterministic": True,
         "force_row_wise": True,
@@ -88,8 +86,10 @@ def settings(params: TreesParams, config: TrainConfig, objective: Objective, thr
 
 
 def threads() -> int:
-    """Return how many threads LightGBM gets: those that Ray allows an actor, else every core of this process."""
-    return int(environment("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    """Return how many threads LightGBM gets: as many as torch, which an actor's are by what Ray allows it."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def dataset(train: Arrays, objective: Objective) -> Any:

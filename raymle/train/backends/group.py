@@ -25,6 +25,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from raymle.errors import RaymleError, ResourceError, WorkError
 from raymle.records import Epoch
+from raymle.runtime import USES_RAY
 from raymle.train import task as tasks
 from raymle.train.backends.inline import device
 from raymle.train.loop import Best
@@ -143,7 +144,7 @@ class Background:
 
     def __init__(self, trainer: DataParallelTrainer) -> None:
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._fit, args=(trainer,), daemon=True)
+        self._thread = threading.Thread(target=self._fit, args=(trainer,), daemon=True, name=USES_RAY)
         self._thread.start()
 
     @property
