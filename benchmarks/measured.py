@@ -17,8 +17,8 @@ RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
 
 
-def timed(argv: list[str], folder: Path) -> dict:
-    """Run a command; return the JSON it printed last, its seconds and its peak memory in MB."""
+def timed(argv: list[str], folder: Path, *, codes: tuple[int, ...] = (0,)) -> dict:
+    """Run a command that may end with these codes; return its JSON, its seconds and its peak memory in MB."""
     started = time.perf_counter()
     code = (
         "import json, resource, subprocess, sys; done = subprocess.run(sys.argv[1:], capture_output=True, text=True);"
@@ -28,7 +28,7 @@ def timed(argv: list[str], folder: Path) -> dict:
     done = subprocess.run([sys.executable, "-c", code, *argv], cwd=folder, capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - started
     exit_code, out, error, memory = json.loads(done.stdout)
-    if exit_code:
+    if exit_code not in codes:
         raise SystemExit(f"{argv}: exit code {exit_code}\n{error}")
     return {"answer": json.loads(out[out.index("{") :]), "seconds": seconds, "memory_mb": memory / 1024}
 

@@ -9,19 +9,19 @@ from typing import Any, Self, final
 from raymle import attempt, cloud, data, loader, pipeline, planning, references, runtime
 from raymle import evaluate as judging
 from raymle import promote as promotion
+from raymle import reproduce as reproducing
 from raymle.config import DataConfig, EvaluateConfig, ServeConfig, Spec
-from raymle.data import shards
+from raymle.data import TABLE, shards
 from raymle.errors import ArtifactError, ConflictError, UsageError
 from raymle.evaluate import Evaluated
 from raymle.model import read_contents
 from raymle.predict import predict as predict_all
-from raymle.records import Endpoint, Metrics, Plan, Predicted, Scored, Splits, Trained, Version
+from raymle.records import Endpoint, Metrics, Plan, Predicted, Reproduced, Scored, Splits, Trained, Version
 from raymle.serve import check, free_port, serving
 from raymle.store import Store, open_store
-from raymle.tracking import registry, reopen, shelf
+from raymle.tracking import describe, notes, registry, reopen, shelf
 from raymle.tracking.card import card
 
-TABLE = "<table>"
 ABOUT_DATA = set(DataConfig.model_fields) - {"source", "target"}
 
 
@@ -146,6 +146,13 @@ class Run:
         """Open the sealed test rows for the final score."""
         return score([self.id], storage=self.storage, output=output)
 
+    def reproduce(self, *, tolerance: float | None = None) -> Reproduced:
+        """Make the run again from its raw data and recorded code, and keep with it whether it came out the same."""
+        found = reproducing.rerun(self.store, self.record, tolerance=tolerance)
+        notes.keep_reproduced(self.store, found)
+        _tell(self.store, self.record, tags={"raymle.reproduced": f"{found.verdict} {found.at}"}, text="")
+        return found
+
     def promote(self) -> Version:
         """Make the run champion, or return the refusal with its reasons."""
         spec = self.spec
@@ -253,11 +260,16 @@ def remove(refs: Sequence[str], *, storage: str = "runs", force: bool = False) -
 
 
 def _tell(
-    store: Store, record: Trained, *, metrics: Metrics | None = None, tags: dict[str, str] | None = None, text: str = ""
+    store: Store,
+    record: Trained,
+    *,
+    metrics: Metrics | None = None,
+    tags: dict[str, str] | None = None,
+    text: str | None = None,
 ) -> None:
-    """Add to a tracked run what was found out later."""
+    """Add to a tracked run what was found out later; ``text`` is its new card, an empty one the card that it has."""
     with reopen(shelf.load_spec(store, record.run_id), store, record.run_id) as run:
         run.metrics(metrics or {})
         run.tags(tags or {})
-        if text:
-            run.describe(text)
+        if text is not None:
+            describe(run, store, text)

@@ -131,8 +131,8 @@ def recorded(
             _claim(store, key, run.id)
             if resumed:
                 store.remove(f"runs/{run.id}/bundle")  # the attempt before may have been stopped after it
-            else:
-                tracking.describe_inputs(run, spec, splits)
+            if not tracking.is_described(store, run.id):
+                tracking.describe_inputs(run, spec, splits, store)
             yield run
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)

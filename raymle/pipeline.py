@@ -38,7 +38,7 @@ def train(spec: Spec, *, source: Any = None, key: str | None = None, resume: str
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
-            known = resuming.prepare(store, begun, splits) if begun else set()
+            known = resuming.prepare(store, begun, splits, spec.folder) if begun else set()
             with recorded(
                 spec, store, splits, kind="run", key=key, execution=execution, clock=clock, resumed=begun
             ) as run:
@@ -74,7 +74,7 @@ def search(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained
                 ray.let_go()
                 clock.lap("train")
                 with tracking.reopen(spec, store, found.run_id, ends=True) as best:
-                    tracking.describe_inputs(best, found.spec, splits)
+                    tracking.describe_inputs(best, found.spec, splits, store)
                     return conclude(
                         found.spec, store, splits, best, (found.fitted, found.history),
                         execution=execution, clock=clock, key=key, study=found.study,
@@ -159,5 +159,5 @@ def conclude(
         keys.claim(store, key, trained.run_id, instead_of=study.id)
     if study:
         shelf.let_go(store, study.id)
-    tracking.record_result(run, trained, spec, splits, out, receipt=evaluate.receipt(store, splits, name=spec.name))
+    tracking.record_result(run, trained, spec, splits, store, receipt=evaluate.receipt(store, splits, name=spec.name))
     return trained

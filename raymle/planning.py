@@ -44,10 +44,11 @@ def locate(spec: Spec, source: Any = None) -> data.Source:
     return data.resolve(source if source is not None else spec.data.source, folder=spec.folder, words=words)
 
 
-def place(spec: Spec, found: data.Source, *, needs_ray: str = "") -> Execution:
-    """Decide where the work runs."""
-    remote = any("://" in name for name in found.files)
-    execution = runtime.decide(spec.cluster, needs_ray=needs_ray, decoded_bytes=found.bytes, remote=remote)
+def place(spec: Spec, found: data.Source | None, *, needs_ray: str = "") -> Execution:
+    """Decide where the work runs; without a source there is nothing to prepare."""
+    remote = any("://" in name for name in found.files) if found else False
+    decoded = found.bytes if found else 0
+    execution = runtime.decide(spec.cluster, needs_ray=needs_ray, decoded_bytes=decoded, remote=remote)
     wanted, have = training.count(spec.train) * spec.train.resources.cpu, os.cpu_count() or 1
     if execution.address == "local" and wanted > have:
         raise ResourceError(

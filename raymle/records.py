@@ -213,6 +213,51 @@ class Endpoint(Record):
     version: str
 
 
+class Environment(Record):
+    """What packages and what machine made a result."""
+
+    packages: dict[str, str]
+    """Version of each installed package, of raymle and of Python."""
+    machine: dict[str, str]
+
+
+class Provenance(Record):
+    """What a run was made of; kept with its code in the storage, so that it can be made again."""
+
+    digest: str
+    """sha256 over the names and contents of the source files in the spec's folder."""
+    commit: str | None
+    dirty: bool
+    environment: Environment
+    data_fingerprint: str
+    splits: dict[Literal["train", "validation", "test"], str]
+    """Fingerprints of the rows on each side."""
+
+
+class Check(Record):
+    """One thing that was compared when a run was made again."""
+
+    name: str
+    verdict: str
+    detail: str = ""
+
+
+class Reproduced(Record):
+    """Whether a run came out the same when it was made again."""
+
+    run_id: str
+    verdict: Literal["PASS", "FAIL"]
+    checks: tuple[Check, ...]
+    seconds: float
+    at: str
+    """When, in UTC."""
+
+    @property
+    def weights(self) -> str:
+        """What became of the weights."""
+        return next((check.detail for check in self.checks if check.name == "weights"), "")
+
+
 class Plan(Record):
     """What a verb would do: nothing has been started."""
 

@@ -49,7 +49,7 @@ def unfinished(store: Store, ref: str, spec: Spec) -> str:
     return found.run_id
 
 
-def prepare(store: Store, run_id: str, splits: Splits) -> set[int]:
+def prepare(store: Store, run_id: str, splits: Splits, folder: str) -> set[int]:
     """Make a stopped run ready to go on, say from where, and return the epochs that are recorded already.
 
     Raises:
@@ -63,6 +63,8 @@ def prepare(store: Store, run_id: str, splits: Splits) -> set[int]:
             hint="bring them back, or train anew without --resume",
         )
     stop.forget(store, run_id)
+    if tracking.has_changed(store, run_id, folder):
+        train.say(f"the code in {folder} has changed since run {run_id} began: what is recorded is the code of then")
     train.say(f"run {run_id} goes on from {position(store, run_id)}")
     return recorded(store, run_id)
 

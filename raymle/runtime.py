@@ -1,5 +1,6 @@
 """Where work runs: in this process, or on Ray. The only caller of ``ray.init``."""
 
+import gc
 import logging
 import os
 import secrets
@@ -29,6 +30,8 @@ OWN_RAY = {
 }
 """Environment of a Ray that one command starts and ends."""
 SCRATCH, ALIVE = "raymle-", "alive.lock"
+USES_RAY, END_S = "uses-ray", 10
+"""Name of a thread that works with Ray, and how many seconds its end is waited for."""
 TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105  the name of one
 
 
@@ -125,10 +128,21 @@ def starting(execution: Execution) -> Iterator[Connection]:
             _restore(handlers)
 
         try:
-            yield Connection(wait, lambda: pool.submit(ray.shutdown))  # after it is up: there is one thread
+            yield Connection(wait, lambda: pool.submit(_leave))  # after it is up: there is one thread
         finally:
             up.exception()  # only a Ray that is up can be ended
             pool.submit(ray.shutdown).result()
+
+
+def _leave() -> None:
+    """End Ray when nobody uses it any more: whoever calls it while it goes down ends this process, with code 1."""
+    import ray
+
+    for thread in threading.enumerate():
+        if thread.name == USES_RAY:
+            thread.join(END_S)
+    gc.collect()  # an actor's handle calls Ray when it is collected
+    ray.shutdown()
 
 
 def _restore(handlers: dict[signal.Signals, Any]) -> None:

@@ -1,12 +1,13 @@
-"""Verbs that judge a model: ``evaluate``, ``score`` and ``promote``."""
+"""Verbs that judge a model: ``evaluate``, ``score``, ``reproduce`` and ``promote``."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from raymle.cli.answer import Answer, metrics_text, verb
-from raymle.cli.options import Json, ModelName, RunName, Storage, home, home_of
+from raymle.cli.answer import Answer, metrics_text, table, verb
+from raymle.cli.make import planned
+from raymle.cli.options import Json, ModelName, Plan, RunName, Storage, home, home_of
 from raymle.errors import GateRefused, UsageError
 
 
@@ -14,6 +15,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs."""
     app.command("evaluate")(verb(evaluate))
     app.command("score")(verb(score))
+    app.command("reproduce")(verb(reproduce))
     app.command("promote")(verb(promote))
 
 
@@ -67,6 +69,33 @@ def score(
     is_test = scored.runs[0].label == "test"
     note = f"next: raymle promote {scored.runs[0].run_id}" if is_test else "rows that were scored before promote nobody"
     return Answer(document, "\n".join([*lines, seal]), json, note=note)
+
+
+def reproduce(
+    run: RunName,
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", metavar="X", min=0, help="How far a metric may be off, absolute and relative."),
+    ] = None,
+    plan: Plan = False,
+    storage: Storage = None,
+    json: Json = False,
+) -> Answer:
+    """Make a run again from its raw data and recorded code: PASS or FAIL.
+
+    FAIL has exit code 10. No sealed row is opened, and no new run is recorded.
+    """
+    place = home(storage)
+    from raymle import api, reproduce
+
+    made = api.Run.open(run, storage=place)
+    if plan:
+        return planned(reproduce.plan(made.store, made.record), as_json=json)
+    found = made.reproduce(tolerance=tolerance)
+    document = found.model_dump(mode="json", include={"run_id", "verdict", "checks", "seconds"})
+    first, *rest = [(each.name, each.verdict, each.detail) for each in found.checks]
+    code = 0 if found.verdict == "PASS" else GateRefused.exit_code
+    return Answer(document, f"{table(first, rest)}\n{found.verdict}", json, code=code)
 
 
 def promote(

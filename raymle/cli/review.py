@@ -42,15 +42,21 @@ def ls(storage: Storage = None, json: Json = False) -> Answer:
 
 def show(run: RunName, storage: Storage = None, json: Json = False) -> Answer:
     """Show a run: what it came to, its spec and its files."""
-    from raymle.tracking import shelf
+    from raymle.tracking import notes, shelf
 
     store = _store(storage)
     run_id = shelf.find(store, run)
     record, spec = shelf.load(store, run_id), shelf.load_spec(store, run_id)
-    document = {**trained_document(record), "spec": spec.model_dump(mode="json")}
+    made_again = notes.reproduced(store, run_id)
+    document = {
+        **trained_document(record),
+        "spec": spec.model_dump(mode="json"),
+        "reproduced": made_again.model_dump(mode="json") if made_again else None,
+    }
     report = store.root / "runs" / run_id / "report.html"
     reason = shelf.reason(store, run_id)
     text = trained_text(record) + (f"\n\nwhy it {record.status}: {reason}" if reason else "")
+    text += f"\n\nreproduced: {made_again.verdict} at {made_again.at}" if made_again else ""
     return Answer(document, text, json, note=f"report: {report}" if report.exists() else "")
 
 

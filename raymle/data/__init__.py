@@ -7,5 +7,8 @@ from raymle.data.infer import words as words
 from raymle.data.infer import words_of as words_of
 from raymle.data.prepare import prepare as prepare
 from raymle.data.shards import garbage as garbage
+from raymle.data.source import TABLE as TABLE
 from raymle.data.source import Source as Source
+from raymle.data.source import fingerprint as fingerprint
+from raymle.data.source import is_table as is_table
 from raymle.data.source import resolve as resolve

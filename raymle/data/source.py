@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PACKED = (".gz", ".bz2", ".zst")
 TEXT_BYTES = 16
 """Guessed of a value whose type has no width."""
+TABLE = "<table>"
+"""What ``data.source`` says in the spec of a run that was made of a table in memory."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,11 @@ def _value_bytes(kind: pa.DataType) -> int:
         return max(1, int(kind.bit_width) // 8)
     except ValueError:
         return TEXT_BYTES
+
+
+def is_table(source: str) -> bool:
+    """Whether a spec's ``data.source`` was a table in memory, which cannot be read again."""
+    return name_of(source) == TABLE
 
 
 def fingerprint(source: Source, store: Store) -> str:

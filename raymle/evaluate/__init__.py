@@ -1,6 +1,7 @@
 """How good a model is: repeatable on validation rows, once on sealed ones."""
 
 from raymle.evaluate.evaluator import check as check
+from raymle.evaluate.evaluator import measure as measure
 from raymle.evaluate.evaluator import on_table as on_table
 from raymle.evaluate.evaluator import validation as validation
 from raymle.evaluate.judged import Evaluated as Evaluated

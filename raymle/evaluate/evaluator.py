@@ -16,7 +16,7 @@ from raymle.evaluate import report
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.measure import metrics
 from raymle.model import Bundle, load
-from raymle.records import Epoch, Schema, Splits
+from raymle.records import Epoch, Metrics, Schema, Splits
 
 
 def check(
@@ -74,14 +74,7 @@ def validation(
         spec: What made the model, to be shown.
     """
     loaded = load(bundle)
-    arrays = shards.load(splits, "validation")
-    assert arrays.target is not None
-    judged = Judged(
-        loaded.schema,
-        np.asarray(arrays.target),
-        loaded.predict_arrays(arrays.numbers, arrays.codes),
-        user_metrics(config, folder),
-    )
+    judged = _on_validation(splits, loaded, user_metrics(config, folder))
     facts = report.Facts(
         title=str((spec or {}).get("name", "")) or out.name,
         side="validation",
@@ -91,6 +84,17 @@ def validation(
         spec=spec or {},
     )
     return _reported(judged, facts, config, out)
+
+
+def measure(splits: Splits, bundle: Path, *, config: EvaluateConfig, folder: str) -> Metrics:
+    """Measure a bundle on the validation rows, and write nothing."""
+    return _on_validation(splits, load(bundle), user_metrics(config, folder)).metrics()
+
+
+def _on_validation(splits: Splits, bundle: Bundle, extra: Mapping[str, metrics.UserMetric]) -> Judged:
+    arrays = shards.load(splits, "validation")
+    predicted = bundle.predict_arrays(arrays.numbers, arrays.codes)
+    return Judged(bundle.schema, np.asarray(arrays.target), predicted, extra)
 
 
 def on_table(

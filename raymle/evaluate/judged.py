@@ -46,6 +46,10 @@ class Judged:
     def measure(self, part: NDArray[np.bool_] | slice = slice(None)) -> Evaluated:
         """Measure some of the rows, or all."""
         task, y, predicted, positive = self.schema.task, self.y[part], self.predicted[part], self.positive
-        found = metrics.compute(task, y, predicted, positive_index=positive, extra=self.extra)
         bounds = metrics.intervals(task, y, predicted, positive_index=positive)
-        return Evaluated(metrics=found, intervals=bounds, rows=len(y))
+        return Evaluated(metrics=self.metrics(part), intervals=bounds, rows=len(y))
+
+    def metrics(self, part: NDArray[np.bool_] | slice = slice(None)) -> Metrics:
+        """Return the metrics of some of the rows, or all, without their intervals."""
+        y, predicted = self.y[part], self.predicted[part]
+        return metrics.compute(self.schema.task, y, predicted, positive_index=self.positive, extra=self.extra)

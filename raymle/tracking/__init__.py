@@ -1,9 +1,12 @@
 """Where a run is recorded: a local journal first, MLflow as soon as it can be reached."""
 
 from raymle.tracking.code import tee_stdout as tee_stdout
+from raymle.tracking.facts import describe as describe
 from raymle.tracking.facts import describe_inputs as describe_inputs
 from raymle.tracking.facts import record_result as record_result
 from raymle.tracking.facts import reopen as reopen
+from raymle.tracking.origin import has_changed as has_changed
+from raymle.tracking.origin import is_described as is_described
 from raymle.tracking.run import JournalRun as JournalRun
 from raymle.tracking.run import MemoryRun as MemoryRun
 from raymle.tracking.run import Run as Run

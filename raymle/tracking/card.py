@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raymle.config import Spec
-from raymle.records import Metrics, ScoredRun, Seal, Trained
+from raymle.records import Metrics, Reproduced, ScoredRun, Seal, Trained
 
 MOST = 4900
 
@@ -38,6 +38,15 @@ def card(
         _origin(trained, spec),
     ]
     return "\n\n".join(part for part in parts if part)[:MOST]
+
+
+def stamped(text: str, reproduced: Reproduced | None) -> str:
+    """Put into a card, below its first line, whether the run was reproduced."""
+    if reproduced is None:
+        return text
+    day, weights = reproduced.at[:10], f" (weights {reproduced.weights})" if reproduced.weights else ""
+    head, _, rest = text.partition("\n\n")
+    return f"{head}\n\nReproduced: **{reproduced.verdict}** on {day}{weights}\n\n{rest}"[:MOST]
 
 
 def _latest(trained: Trained) -> Metrics:

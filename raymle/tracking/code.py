@@ -5,15 +5,16 @@ import importlib.metadata
 import os
 import platform
 import re
-import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO, final
 
-from raymle.records import Record
+import raymle
+from raymle.records import Environment, Record
+from raymle.tracking import git
 
 SOURCES = (".py", ".yaml", ".yml", ".toml", ".sql")
 SKIPPED = ("__pycache__", "node_modules", "site-packages", "build", "dist")
@@ -28,7 +29,7 @@ class Source(Record):
     commit: str | None
     dirty: bool
     diff: str
-    """What differs from the commit in tracked files, up to 1 MB."""
+    """What differs from the commit in tracked files, by their paths in the folder; up to 1 MB."""
     digest: str
     """sha256 over the names and contents of the source files."""
 
@@ -42,18 +43,23 @@ def source_state(folder: str | Path, *, archive: Path | None = None) -> Source:
     """
     root = Path(folder).resolve()
     names = sources(root)
+    if archive:
+        _zip(root, names, archive)
+    commit = git.text(root, "rev-parse", "HEAD").strip() or None
+    return Source(
+        commit=commit,
+        dirty=bool(commit and git.text(root, "status", "--porcelain", "--", ".").strip()),
+        diff=git.text(root, "diff", "HEAD", "--relative", "--", ".")[:MOST_BYTES] if commit else "",
+        digest=digest(root, names),
+    )
+
+
+def digest(root: Path, names: Iterable[str]) -> str:
+    """Return the sha256 over the names and contents of files under a folder."""
     total = hashlib.sha256()
     for name in names:
         total.update(f"{name}\0".encode() + hashlib.sha256((root / name).read_bytes()).digest())
-    if archive:
-        _zip(root, names, archive)
-    commit = _git(root, "rev-parse", "HEAD").strip() or None
-    return Source(
-        commit=commit,
-        dirty=bool(commit and _git(root, "status", "--porcelain", "--", ".").strip()),
-        diff=_git(root, "diff", "HEAD", "--", ".")[:MOST_BYTES] if commit else "",
-        digest=total.hexdigest(),
-    )
+    return total.hexdigest()
 
 
 def sources(root: Path) -> list[str]:
@@ -81,15 +87,34 @@ def environment_lock() -> list[str]:
     return sorted(f"{name}=={version}" for name, version in found if name)
 
 
+def environment() -> Environment:
+    """Return the packages and the machine of this process."""
+    packages = dict(line.split("==", 1) for line in environment_lock())
+    packages |= {"raymle": raymle.__version__, "Python": platform.python_version()}
+    return Environment(packages=packages, machine=machine())
+
+
 def machine() -> dict[str, str]:
-    """Return what of this machine can change a result: Python, torch, platform and cores."""
+    """Return what of this machine can change a result: Python, torch, platform, processor and cores."""
     return {
         "python": platform.python_version(),
         "torch": importlib.metadata.version("torch"),
         "platform": platform.platform(),
+        "architecture": platform.machine(),
+        "processor": _processor(),
         "cpus": str(os.cpu_count()),
         "cpus_usable": str(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else "",
     }
+
+
+def _processor() -> str:
+    """Return the processor's model, as Linux or Python names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
 
 
 @contextmanager
@@ -134,14 +159,3 @@ def _zip(root: Path, names: list[str], archive: Path) -> None:
             entry = zipfile.ZipInfo(name)  # its fixed date makes the zip depend on the sources alone
             entry.compress_type = zipfile.ZIP_DEFLATED
             file.writestr(entry, (root / name).read_bytes())
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), "--no-optional-locks", *arguments]
-    try:
-        done = subprocess.run(  # noqa: S603
-            command, capture_output=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""  # no git, no repository, or no commit yet
-    return done.stdout.decode(errors="replace")

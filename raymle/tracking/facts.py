@@ -1,7 +1,6 @@
 """What a run says of itself before its work and after it."""
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from raymle.config import Spec
 from raymle.records import Seal, Splits, Status, Trained
-from raymle.tracking import code, registry
-from raymle.tracking.card import card
+from raymle.tracking import notes, origin, registry
+from raymle.tracking.card import card, stamped
 from raymle.tracking.run import Run, start
 
 if TYPE_CHECKING:
@@ -19,36 +18,29 @@ if TYPE_CHECKING:
 SECTIONS = ("data", "split", "model", "train", "evaluate")
 
 
-def describe_inputs(run: Run, spec: Spec, splits: Splits) -> None:
-    """Record what goes in: settings, data, code, packages, machine."""
+def describe_inputs(run: Run, spec: Spec, splits: Splits, store: "Store") -> None:
+    """Record what goes in: settings, data, code, packages, machine; code and facts are kept in the storage too."""
     run.params({name: value for section in SECTIONS for name, value in flat(section, getattr(spec, section))})
     for side, rows in splits.rows.items():
         digest = splits.fingerprints.get(side, "")
         run.dataset(name=spec.name, digest=digest, source=spec.data.source, context=side, rows=rows)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "source"
-        folder.mkdir()
-        source = code.source_state(spec.folder, archive=folder / "source.zip")
-        (folder / "spec.json").write_text(spec.model_dump_json(by_alias=True, indent=1))
-        (folder / "packages.txt").write_text("\n".join(code.environment_lock()))
-        if source.diff:
-            (folder / "uncommitted.diff").write_text(source.diff)
-        run.artifact(folder)
+    made_of = origin.keep(store, run.id, spec, splits)
+    run.artifact(store.root / origin.folder(run.id))
     run.tags(
         {
             "raymle.data": splits.data_fingerprint,
             "raymle.splits": splits.id,
-            "raymle.source": source.digest,
-            "raymle.dirty": str(source.dirty).lower(),
-            "mlflow.source.git.commit": source.commit or "none",
+            "raymle.source": made_of.digest,
+            "raymle.dirty": str(made_of.dirty).lower(),
+            "mlflow.source.git.commit": made_of.commit or "none",
             "mlflow.source.name": "raymle",
-            **{f"raymle.machine.{name}": value for name, value in code.machine().items()},
+            **{f"raymle.machine.{name}": value for name, value in made_of.environment.machine.items()},
         }
     )
 
 
 def record_result(
-    run: Run, trained: Trained, spec: Spec, splits: Splits, out: Path, *, receipt: Seal | None = None
+    run: Run, trained: Trained, spec: Spec, splits: Splits, store: "Store", *, receipt: Seal | None = None
 ) -> None:
     """Record what came out: metrics, plots, report, the model, and the card.
 
@@ -57,18 +49,27 @@ def record_result(
         trained: Its record.
         spec: What made it.
         splits: What it was made from.
-        out: The run's folder.
+        store: Where the run is kept.
         receipt: The state of the seal.
     """
+    out = store.root / "runs" / run.id
     for label, values in trained.metrics.items():
         run.metrics({f"{label}/{name}": value for name, value in values.items()})
     run.metrics({f"seconds/{name}": value for name, value in trained.seconds.items()})
+    run.metrics({"best_epoch": trained.best_epoch, "workers": trained.workers})
     for name in ("report.html", "plots", "stdout.log"):
         if (out / name).exists():
             run.artifact(out / name)
     run.tags({"raymle.machine.threads": str(trained.threads)})
     run.model(Path(trained.bundle), name=spec.name, signature=registry.signature(splits.data_schema))
-    run.describe(card(trained, spec, seal=receipt))
+    describe(run, store, card(trained, spec, seal=receipt))
+
+
+def describe(run: Run, store: "Store", text: str = "") -> None:
+    """Give a run its card, or the one that it has, with whether it was reproduced."""
+    if text:
+        notes.keep_card(store, run.id, text)
+    run.describe(stamped(text or notes.card(store, run.id), notes.reproduced(store, run.id)))
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Boosted trees by LightGBM, in this process; every few rounds count as an epoch."""
 
-import os
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ import numpy.typing as npt
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.errors import WorkError
-from raymle.loader import environment
 from raymle.model.params import TreesParams
 from raymle.records import Epoch, Metrics
 from raymle.train.check import ROUNDS_PER_EPOCH
@@ -88,8 +86,10 @@ def settings(params: TreesParams, config: TrainConfig, objective: Objective) -> 
 
 
 def threads() -> int:
-    """Return how many threads LightGBM gets: those that Ray allows an actor, else every core of this process."""
-    return int(environment("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    """Return how many threads LightGBM gets: as many as torch, which an actor's are by what Ray allows it."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def dataset(train: Arrays, objective: Objective) -> Any:

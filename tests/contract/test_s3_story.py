@@ -8,7 +8,9 @@ import pytest
 import raymle
 from raymle import api
 from raymle.errors import SetupError
+from raymle.reproduce.scratch import scratch
 from raymle.store import open_store
+from raymle.tracking import notes
 
 
 @pytest.fixture
@@ -53,6 +55,34 @@ def test_a_run_in_a_bucket_is_scored_promoted_and_used_from_another_machine(home
     report = open_store(storage).read(f"runs/{run.id}/report.html")
     assert b"far" in report
     assert run.id in api.remove([run.id], storage=storage, force=True)
+
+
+def test_a_run_in_a_bucket_is_reproduced_on_another_machine(home, tmp_path):
+    storage, become = home
+    pq.write_table(table(600), tmp_path / "late.parquet")
+    made = raymle.Experiment(
+        name="far", data=tmp_path / "late.parquet", target="late", key="id", storage=storage,
+        train={"epochs": 2, "batch_size": 128}, cluster={"address": "inline"},
+    ).train()  # fmt: skip
+    become("there")
+    run = raymle.Run.open("last", storage=storage)
+    before = open_store(storage).names("")
+    found = run.reproduce()
+    assert (found.run_id, found.verdict) == (made.id, "PASS"), found
+    assert found.weights == "bitwise equal"
+    assert open_store(storage).names("") == before
+    become("elsewhere")
+    assert notes.reproduced(open_store(storage), made.id) == found
+
+
+def test_room_for_several_machines_is_in_the_bucket_and_goes(home):
+    store = open_store(home[0])
+    with scratch(store, shared=True) as room:
+        room.store.write_new("runs/a", b"1")
+        assert room.store.uri.startswith(f"{store.uri}/.again-")
+        assert len(store.names("")) == 1
+    assert store.names("") == []
+    assert not room.store.root.exists()
 
 
 def test_a_bucket_that_is_not_there_is_one_sentence(home):

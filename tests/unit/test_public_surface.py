@@ -18,6 +18,7 @@ OPTIONS = {
     "data split": {"--profile", "--json"},
     "evaluate": {"--storage", "--json"},
     "score": {"--output", "--storage", "--json"},
+    "reproduce": {"--tolerance", "--plan", "--storage", "--json"},
     "promote": {"--canary", "--shadow", "--storage", "--json"},
     "predict": {"--ray", "--storage", "--json"},
     "serve": {"--host", "--port", "--storage", "--json"},
@@ -29,7 +30,7 @@ OPTIONS = {
     "ui": {"--host", "--port", "--storage"},
     "doctor": {"--profile", "--json"},
 }
-LATER = {"auto", "compare", "reproduce", "rollback", "export", "cluster", "monitor", "capture", "audit"}
+LATER = {"auto", "compare", "rollback", "export", "cluster", "monitor", "capture", "audit"}
 
 
 def test_the_public_names():

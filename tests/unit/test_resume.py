@@ -76,9 +76,9 @@ def test_what_decides_the_weights_may_not_differ_and_what_does_not_may(failed):
 def test_other_data_are_refused(failed):
     store, run_id = failed
     splits = experiment(store.uri).prepare()
-    assert resume.prepare(store, run_id, splits) == {1, 2}
+    assert resume.prepare(store, run_id, splits, ".") == {1, 2}
     with pytest.raises(ConflictError, match=r"the data have changed since .* began"):
-        resume.prepare(store, run_id, splits.model_copy(update={"id": "other"}))
+        resume.prepare(store, run_id, splits.model_copy(update={"id": "other"}), ".")
 
 
 @pytest.mark.parametrize("name", ["model.pt", "somewhere/weights.pkl", "a.ckpt"])

@@ -11,6 +11,7 @@ from ray.train import UserCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from raymle.records import Epoch
+from raymle.runtime import USES_RAY
 
 POLL_S = 0.05
 
@@ -40,7 +41,7 @@ class Background:
 
     def __init__(self, trainer: DataParallelTrainer) -> None:
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._fit, args=(trainer,), daemon=True)
+        self._thread = threading.Thread(target=self._fit, args=(trainer,), daemon=True, name=USES_RAY)
         self._thread.start()
 
     @property

@@ -1,0 +1,84 @@
+"""How a run is made again: with the code that was recorded, and as far as it went."""
+
+import pytest
+
+from raymle.config import Spec
+from raymle.errors import DataError, ResourceError
+from raymle.records import Epoch, Fitted, Schema, Splits
+from raymle.reproduce import outcome
+from raymle.reproduce.scratch import scratch, tried
+from raymle.store import open_store
+from raymle.tracking import origin
+
+COUNTS = {"train": 1, "validation": 1, "test": 1}
+SPLITS = Splits(
+    id="s", path="", sealed="", data_fingerprint="f", rows=COUNTS, fingerprints=dict.fromkeys(COUNTS, "d"),
+    data_schema=Schema(columns=(), target="y", task="regression"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Code that was recorded: the storage, the facts, the folder that it was in, and a fresh one."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "net.py").write_text("a = 1\n")
+    spec = Spec.model_validate({"name": "n", "data": {"source": "d", "target": "y"}, "folder": str(folder)})
+    store = open_store(str(tmp_path / "runs"))
+    (tmp_path / "fresh").mkdir()
+    return store, origin.keep(store, "r", spec, SPLITS), folder, tmp_path / "fresh"
+
+
+def test_code_is_unpacked_and_held_against_the_folder_that_it_was_in(made):
+    store, facts, folder, fresh = made
+    (folder / "other.py").write_text("b = 1\n")
+    check = outcome.source(store, "r", facts, str(folder), fresh)
+    assert (check.verdict, check.detail) == ("same", "1 files, no commit; changed since: other.py")
+    assert (fresh / "net.py").read_text() == "a = 1\n"
+
+
+def test_a_folder_on_another_machine_is_no_failure(made):
+    store, facts, _, fresh = made
+    check = outcome.source(store, "r", facts, "/not/here", fresh)
+    assert (check.verdict, check.detail) == ("same", "1 files, no commit; /not/here is not on this machine")
+
+
+def test_code_without_its_digest_is_not_the_same(made):
+    store, facts, folder, fresh = made
+    other = facts.model_copy(update={"digest": "0" * 64})
+    assert outcome.source(store, "r", other, str(folder), fresh).verdict == "differs"
+
+
+@pytest.mark.parametrize(("last", "epochs"), [(2, 2), (None, 5), (5, 5)])
+def test_a_training_ends_where_the_recorded_one_was_stopped(last, epochs):
+    def training():
+        for number in range(1, 6):
+            if (yield Epoch(epoch=number, step=number, metrics={})):
+                break
+        return Fitted(bundle="", parameters=1, epochs=number, best_epoch=1, seconds=0, metrics={})
+
+    assert outcome.follow(training(), last, 5).epochs == epochs
+
+
+def test_room_to_work_in_goes_when_the_work_fails(tmp_path):
+    def work():
+        with scratch(open_store(str(tmp_path)), shared=True) as room:
+            (room.store.root / "shards").mkdir()
+            (room.code / "net.py").touch()
+            tried(lambda: fails(ResourceError("too small")))
+
+    with pytest.raises(ResourceError):
+        work()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_of_the_run_is_an_answer_and_one_of_the_machine_is_not():
+    assert tried(lambda: 1) == (1, "")
+    assert tried(lambda: fails(DataError("no rows"))) == (None, "no rows")
+    assert tried(lambda: fails(KeyError("a"))) == (None, "KeyError: 'a'")
+    with pytest.raises(OSError, match="full"):
+        tried(lambda: fails(OSError(28, "the disk is full")))
+
+
+def fails(error):
+    raise error
