@@ -14,10 +14,10 @@ from raymle.cli import app
 
 HEAVY = ("ray", "torch", "mlflow", "pandas", "pyarrow", "numpy", "sklearn", "pydantic", "rich")
 SHOWN = (
-    "init", "train", "tune", "evaluate", "score", "promote", "predict", "serve", "submit", "ui", "doctor",
+    "init", "train", "tune", "evaluate", "score", "reproduce", "promote", "predict", "serve", "submit", "ui", "doctor",
     "data", "runs",
 )  # fmt: skip
-LATER = ("auto", "compare", "reproduce", "rollback", "export", "cluster", "monitor", "capture", "audit")
+LATER = ("auto", "compare", "rollback", "export", "cluster", "monitor", "capture", "audit")
 SPEC = "name: churn\ndata:\n  source: churn.csv\n  target: churned\n"
 
 TRAINED = records.Trained(
