@@ -39,6 +39,7 @@ bench:
 	$(BIN)/python benchmarks/laptop.py
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/ddp.py
+	$(BIN)/python benchmarks/streaming.py
 
 clean:
 	rm -rf .venv build dist
