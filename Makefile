@@ -41,6 +41,8 @@ bench:
 	$(BIN)/python benchmarks/ddp.py
 	$(BIN)/python benchmarks/backends.py
 	$(BIN)/python benchmarks/recovery.py
+	$(BIN)/python benchmarks/reproduce.py
+	$(BIN)/python benchmarks/streaming.py
 
 clean:
 	rm -rf .venv build dist

@@ -81,7 +81,7 @@ def reproduce(
     storage: Storage = None,
     json: Json = False,
 ) -> Answer:
-    """Make a run again from its raw data and recorded code: PASS or FAIL.
+    """Make a run again from its raw data: PASS or FAIL.
 
     FAIL has exit code 10. No sealed row is opened, and no new run is recorded.
     """
