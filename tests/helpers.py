@@ -1,5 +1,6 @@
 """What tests of several kinds look at."""
 
+import psutil
 import pyarrow as pa
 
 from raymle import train
@@ -46,3 +47,9 @@ def drain(epochs):
             reports.append(next(epochs))
         except StopIteration as end:
             return reports, end.value
+
+
+def workers():
+    """Return the processes of the workers that train now."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if child.name().startswith("ray::RayTrainW")]

@@ -111,6 +111,8 @@ def _in_step(trained: Trained, spec: Spec) -> list[str]:
     """Say what holds several workers together; a run whose check failed has no card of this kind."""
     if trained.workers == 1 or trained.status != "finished":
         return []
+    if trained.model == "trees":
+        return [f"- in step: the trees of {trained.workers} workers were compared at the end and were the same"]
     return [
         f"- in step: the weights of {trained.workers} workers were compared after each of {trained.epochs} epochs and "
         f"were the same; the global batch is {spec.train.batch_size:,}, so the learning rate is not scaled"

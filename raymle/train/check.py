@@ -27,13 +27,13 @@ def check(train: TrainConfig, model: ModelConfig, *, folder: str = ".") -> None:
         SpecError: a parameter or loss does not exist.
     """
     models.check(model, folder)
-    if later := _comes_later(train, model):
+    if later := _comes_later(train):
         raise UsageError(f"{later} comes later")
+    if model.type == "trees":
+        _check_trees(train)
     if train.backend == "horovod":
         _check_horovod(train)
     _check_loss(train, folder)
-    if model.type == "trees" and (set_for := _for_networks(train)):
-        raise UsageError(f"{set_for} is for networks, and model.type is trees", hint=f"leave {set_for} out")
 
 
 def _check_horovod(train: TrainConfig) -> None:
@@ -41,6 +41,15 @@ def _check_horovod(train: TrainConfig) -> None:
         raise UsageError("train.workers is a range, and Horovod's groups do not change", hint="give one number")
     if count(train) > 1 and find_spec("horovod") is None:
         raise SetupError("train.backend is horovod, and horovod is not installed", hint="make horovod builds it, once")
+
+
+def _check_trees(train: TrainConfig) -> None:
+    if isinstance(train.workers, WorkersRange):
+        raise UsageError(
+            "train.workers is a range, and trees are grown by a group that does not change", hint="give one number"
+        )
+    if set_for := _for_networks(train):
+        raise UsageError(f"{set_for} is for networks, and model.type is trees", hint=f"leave {set_for} out")
 
 
 def _check_loss(train: TrainConfig, folder: str) -> None:
@@ -57,6 +66,7 @@ def _check_loss(train: TrainConfig, folder: str) -> None:
 def _for_networks(train: TrainConfig) -> str:
     """Name the first setting that trees cannot follow; empty when there is none."""
     asked = {
+        "train.backend horovod": train.backend == "horovod",
         "train.loss of your own": ":" in train.loss,
         "train.ema": train.ema is not None,
         "train.label_smoothing": train.label_smoothing > 0,
@@ -90,10 +100,9 @@ def most_epochs(train: TrainConfig, model: ModelConfig) -> int:
     return ceil(rounds / ROUNDS_PER_EPOCH)
 
 
-def _comes_later(train: TrainConfig, model: ModelConfig) -> str:
+def _comes_later(train: TrainConfig) -> str:
     """Name the first configured feature that this version does not have; empty when it has them all."""
     later = {
         "train.pretrained": train.pretrained != PretrainedConfig(),
-        "model.type trees with more than one worker": model.type == "trees" and is_group(train),
     }
     return next((name for name, is_used in later.items() if is_used), "")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,12 @@ from raymle import model as models
 from raymle.config.model import ModelConfig
 from raymle.config.train import TrainConfig
 from raymle.data import own, shards
-from raymle.errors import WorkError
+from raymle.errors import DataError, WorkError
 from raymle.model import Contents
-from raymle.model.params import parameters
 from raymle.records import Epoch, Fitted, Splits
 from raymle.train.backends.inline import World, device
 from raymle.train.best import Best
-from raymle.train.check import check, is_group, keeps
+from raymle.train.check import check, count, is_group, keeps
 from raymle.train.keeper import Keeper
 from raymle.train.objective import of
 from raymle.train.task import Task, run, threads
@@ -26,6 +26,8 @@ from raymle.train.task import Task, run, threads
 if TYPE_CHECKING:
     from lightgbm import Booster
     from torch import nn
+
+    from raymle.train.trees import Grown
 
 
 def fit(
@@ -92,14 +94,33 @@ def _counts(splits: Splits) -> "npt.NDArray[np.int64]":
 def _trees(task: Task) -> Generator[Epoch, bool | None, tuple["Booster", Fitted]]:
     from raymle.train import trees
 
-    params = parameters(task.contents.model)
-    train, validation = shards.load(task.splits, "train"), shards.load(task.splits, "validation")
-    booster, best, epochs = yield from trees.epochs(params, train, validation, task.train, objective=task.objective)
+    told: list[str] = []
+    if is_group(task.train):
+        (booster, best, epochs), told = yield from _trees_on_ray(task)
+    else:
+        booster, best, epochs = yield from trees.run(task)
     leaves = sum(tree["num_leaves"] for tree in booster.dump_model()["tree_info"])
     return booster, Fitted(
         bundle="", parameters=leaves, epochs=epochs, best_epoch=best.epoch, seconds=0, metrics=best.metrics,
-        threads=trees.threads(),
+        workers=count(task.train), threads=threads(task.train), warnings=tuple(told),
     )  # fmt: skip
+
+
+def _trees_on_ray(task: Task) -> "Generator[Epoch, bool | None, tuple[Grown, list[str]]]":
+    """Grow trees with several workers.
+
+    Raises:
+        DataError: there are too few rows for them.
+    """
+    from ray.train.lightgbm import LightGBMConfig
+
+    from raymle.train.backends import boosting, group
+
+    workers, rows = count(task.train), task.splits.rows["train"]
+    if rows < workers:
+        are = "row is" if rows == 1 else "rows are"
+        raise DataError(f"{rows} train {are} too few for {workers} workers", hint="lower train.workers")
+    return (yield from group.run(task, boosting.epochs, config=LightGBMConfig()))
 
 
 def _network(task: Task, out: Path) -> Generator[Epoch, bool | None, tuple["nn.Module", Fitted]]:
@@ -133,10 +154,14 @@ def _on_ray(task: Task) -> Generator[Epoch, bool | None, Best]:
     if task.train.backend == "horovod":
         from raymle.train.backends import horovod
 
-        return (yield from group.run(task, horovod.join, config=horovod.HorovodConfig()))
-    from raymle.train.backends import ddp
+        part, config = partial(group.network, join=horovod.join), horovod.HorovodConfig()
+        best, told = yield from group.run(task, part, config=config)
+    else:
+        from raymle.train.backends import ddp
 
-    return (yield from group.run(task, ddp.join))
+        best, told = yield from group.run(task, partial(group.network, join=ddp.join))
+    best.hear(told)
+    return best
 
 
 def _stopped(task: Task, best: Best, module: "nn.Module", out: Path) -> WorkError:

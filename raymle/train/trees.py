@@ -1,38 +1,57 @@
-"""Boosted trees by LightGBM, in this process; every few rounds count as an epoch."""
+"""One worker's part in growing trees by LightGBM; every few rounds count as an epoch.
+
+Of several workers each has a share of the train rows, and LightGBM adds their histograms up before every split. The
+validation rows all of them have, and the first worker's scores decide for all: none can stop where another goes on.
+"""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from raymle.config.train import TrainConfig
+from raymle.data import shards
 from raymle.data.shards import Arrays
 from raymle.errors import WorkError
-from raymle.model.params import TreesParams
+from raymle.model.params import TreesParams, parameters
 from raymle.records import Epoch, Metrics
 from raymle.train.check import ROUNDS_PER_EPOCH
 from raymle.train.objective import Objective
+from raymle.train.peers import Alone, Peers, check_in_step
+from raymle.train.task import Task, threads
 
 if TYPE_CHECKING:
     from lightgbm import Booster
 
+Grown = tuple["Booster", Epoch, int]
+"""The trees up to the best epoch, that epoch, and how many epochs there were."""
 LOSSES = {"absolute_error": "regression_l1", "huber": "huber"}
 """LightGBM's names; the others are its default."""
 BATCH_ROWS = 65_536
+BIN_ROWS = 200_000
+"""Most rows that bins are found from: LightGBM's own number."""
+
+
+def run(task: Task, peers: Peers | None = None) -> Generator[Epoch, bool | None, Grown]:
+    """Grow a task's trees; None grows them alone."""
+    splits = shards.here(task.splits, task.storage)
+    train, validation = shards.load(splits, "train"), shards.load(splits, "validation")
+    params = parameters(task.contents.model)
+    return epochs(params, train, validation, task.train, objective=task.objective, peers=peers or Alone())
 
 
 def epochs(
-    params: TreesParams, train: Arrays, validation: Arrays, config: TrainConfig, *, objective: Objective
-) -> Generator[Epoch, bool | None, tuple["Booster", Epoch, int]]:
+    params: TreesParams, train: Arrays, validation: Arrays, config: TrainConfig, *, objective: Objective, peers: Peers
+) -> Generator[Epoch, bool | None, Grown]:
     """Boost, report every 20 rounds, and return the booster cut at its best epoch, that epoch, and the count.
 
     ``train.early_stopping.patience`` counts these epochs; ``model.params.rounds`` is the most rounds.
     """
     import lightgbm
 
-    booster = lightgbm.Booster(settings(params, config, objective), dataset(train, objective))
+    booster = lightgbm.Booster(settings(params, config, objective, peers), share(train, objective, peers))
     raw: Any = 0.0
     best: Epoch | None = None
     number = 0
@@ -45,16 +64,9 @@ def epochs(
         seconds = time.monotonic() - started
         raw = raw + margins(booster, validation, start=done, count=grown)
         number += 1
-        scores = evaluate(np.asarray(raw), validation, objective)
-        scores |= {
-            "learning_rate": params.learning_rate,
-            "rows_per_second": len(train.numbers) * grown / seconds,
-        }
-        if not np.isfinite(scores["validation_loss"]):
-            raise WorkError(
-                f"training stopped: the validation loss is not finite after {booster.current_iteration()} rounds",
-                hint="lower model.params.learning_rate, or look for extreme values with `raymle data show`",
-            )
+        pace = {"learning_rate": params.learning_rate, "rows_per_second": len(train.numbers) * grown / seconds}
+        scores = peers.first(evaluate(np.asarray(raw), validation, objective) | pace)
+        check_finite(scores, booster.current_iteration())
         is_best = best is None or objective.rank(scores) > objective.rank(best.metrics)
         report = Epoch(epoch=number, step=booster.current_iteration(), metrics=scores, best=is_best)
         best = report if is_best or best is None else best
@@ -63,11 +75,21 @@ def epochs(
             break
     if best is None:
         raise WorkError("the trees found nothing to split on", hint="use model.type=mlp, or more rows")
-    cut = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=best.step))
-    return cut, best, number
+    text = without(booster.model_to_string(num_iteration=best.step), peers.network)
+    check_in_step(text, peers)
+    return lightgbm.Booster(model_str=text), best, number
 
 
-def settings(params: TreesParams, config: TrainConfig, objective: Objective) -> dict[str, Any]:
+def check_finite(scores: Metrics, rounds: int) -> None:
+    """Raise when the trees have left the real numbers."""
+    if not np.isfinite(scores["validation_loss"]):
+        raise WorkError(
+            f"training stopped: the validation loss is not finite after {rounds} rounds",
+            hint="lower model.params.learning_rate, or look for extreme values with `raymle data show`",
+        )
+
+
+def settings(params: TreesParams, config: TrainConfig, objective: Objective, peers: Peers) -> dict[str, Any]:
     """Return LightGBM's parameters; the same seed and threads give the same trees."""
     own = params.model_dump(exclude={"rounds"})
     goal: dict[str, Any] = {"objective": LOSSES.get(objective.loss, "regression")}
@@ -76,58 +98,77 @@ def settings(params: TreesParams, config: TrainConfig, objective: Objective) -> 
         goal |= {"num_class": objective.outputs} if objective.outputs > 2 else {}
     bagging = {"bagging_freq": 1} if params.bagging_fraction < 1 else {}
     fixed = {
-        "num_threads": threads(),
+        "num_threads": threads(config),
         "seed": config.seed,
         "deterministic": True,
         "force_row_wise": True,
         "verbosity": -1,
     }
-    return own | goal | bagging | fixed
+    shared = {"tree_learner": "data", "pre_partition": True, **peers.network} if peers.size > 1 else {}
+    return own | goal | bagging | fixed | shared
 
 
-def threads() -> int:
-    """Return how many threads LightGBM gets: as many as torch, which an actor's are by what Ray allows it."""
-    import torch
+def without(text: str, names: Iterable[str]) -> str:
+    """Leave parameters out of LightGBM's text: where the workers were is no part of a model."""
+    starts = tuple(f"[{name}: " for name in names)
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(starts))
 
-    return torch.get_num_threads()
+
+def share(train: Arrays, objective: Objective, peers: Peers) -> Any:
+    """Return a worker's rows: one of as many as there are workers, so that each has its part of a sorted table too.
+
+    Bins of its own rows alone would be wrong for the others' rows: each worker finds those of the whole table, before
+    LightGBM knows of the others.
+    """
+    if peers.size == 1:
+        return dataset(train, objective)
+    rows = len(train.numbers)
+    sample = np.sort(np.random.default_rng(0).choice(rows, min(rows, BIN_ROWS), replace=False))
+    bins = dataset(train, objective, sample)
+    return dataset(train, objective, slice(peers.rank, None, peers.size), bins=bins).construct()
 
 
-def dataset(train: Arrays, objective: Objective) -> Any:
-    """Put numbers and codes beside each other, the codes as categories; only LightGBM's bins stay in memory."""
+def dataset(train: Arrays, objective: Objective, rows: Any = slice(None), *, bins: Any = None) -> Any:
+    """Put numbers and codes of some rows beside each other, the codes as categories; only LightGBM's bins stay.
+
+    ``bins`` is a dataset that has them already; None finds them.
+    """
     import lightgbm
+
+    numbers, codes = train.numbers[rows], train.codes[rows]
 
     class Rows(lightgbm.Sequence):
         batch_size = BATCH_ROWS
 
         def __len__(self) -> int:
-            return len(train.numbers)
+            return len(numbers)
 
-        def __getitem__(self, rows: Any) -> npt.NDArray[np.float64]:
-            return beside(train, rows)
+        def __getitem__(self, some: Any) -> npt.NDArray[np.float64]:
+            return beside(numbers[some], codes[some])
 
-    numbers = train.numbers.shape[1]
     return lightgbm.Dataset(
         Rows(),
-        objective.targets(train.target).numpy(),
-        categorical_feature=list(range(numbers, numbers + train.codes.shape[1])),
+        objective.targets(train.target[rows]).numpy(),
+        reference=bins,
+        categorical_feature=list(range(numbers.shape[1], numbers.shape[1] + codes.shape[1])),
         params={"verbosity": -1, "max_bin": 255, "feature_pre_filter": False},  # whatever min_data_in_leaf says
         free_raw_data=True,
     )
 
 
-def beside(arrays: Arrays, rows: Any) -> npt.NDArray[np.float64]:
-    """Return the numbers and codes of some rows as LightGBM takes them: float64 ``[n, a + b]``, or one row."""
-    return np.concatenate([arrays.numbers[rows], arrays.codes[rows]], axis=-1, dtype=np.float64)
+def beside(numbers: npt.NDArray[np.float32], codes: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    """Return numbers and codes as LightGBM takes them: float64 ``[n, a + b]``, or one row."""
+    return np.concatenate([numbers, codes], axis=-1, dtype=np.float64)
 
 
 def margins(booster: "Booster", arrays: Arrays, *, start: int, count: int) -> npt.NDArray[np.float64]:
     """Return what some of the trees add to the raw scores of all rows."""
-    firsts = range(0, len(arrays.numbers), BATCH_ROWS)
+    batches = [slice(first, first + BATCH_ROWS) for first in range(0, len(arrays.numbers), BATCH_ROWS)]
     parts = [
         booster.predict(
-            beside(arrays, slice(first, first + BATCH_ROWS)), raw_score=True, start_iteration=start, num_iteration=count
+            beside(arrays.numbers[rows], arrays.codes[rows]), raw_score=True, start_iteration=start, num_iteration=count
         )
-        for first in firsts
+        for rows in batches
     ]
     return np.concatenate(parts)
 

@@ -3,10 +3,9 @@
 import os
 import signal
 
-import psutil
 import pytest
 import torch
-from helpers import drain
+from helpers import drain, workers
 from safetensors.torch import load_file
 
 from raymle import runtime, train
@@ -53,12 +52,6 @@ def start(splits, storage, run, *, kind="mlp", folder=".", **values):
 
 def weights(storage, run):
     return load_file(open_store(storage).root / "runs" / run / "bundle" / "weights.safetensors")
-
-
-def workers():
-    """Return the processes of the workers that train now."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if child.name().startswith("ray::RayTrainW")]
 
 
 def taken(epochs, count):

@@ -1,15 +1,15 @@
-"""A group of workers on Ray Train, each with its own copy of the module and its share of every batch.
+"""A group of workers on Ray Train, each of which does its part of one training.
 
 Workers memory-map the prepared shards, so no dataset goes through Ray. A worker that is lost takes the group with it;
 it starts again from the newest checkpoint, with as many workers as there is room for when their number is a range.
-How the workers agree on gradients is a backend's affair.
+What a part is, and how the workers agree, is a backend's affair.
 """
 
 import shutil
 import uuid
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 import ray.cloudpickle
@@ -36,15 +36,23 @@ from raymle.train.keeper import Keeper
 from raymle.train.watch import Watch
 from raymle.train.world import World
 
+T = TypeVar("T")
+Part = Callable[[tasks.Task], Generator[Epoch, bool | None, T]]
+"""What a worker does, in its own process; all of them come to the same end, and the first one's is told."""
 Join = Callable[[torch.device], World]
+"""How a worker of a network meets the others."""
 
 
-def run(task: tasks.Task, join: Join, *, config: BackendConfig | None = None) -> Generator[Epoch, bool | None, Best]:
+def run(
+    task: tasks.Task, part: Part[T], *, config: BackendConfig | None = None
+) -> Generator[Epoch, bool | None, tuple[T, list[str]]]:
     """Train with several workers on the Ray that is connected; a lost worker's group starts again.
+
+    Returns what the workers came to, and why they started again.
 
     Args:
         task: What is trained.
-        join: How a worker meets the others, in its own process.
+        part: What each worker does.
         config: What Ray Train prepares for that; None when there is nothing.
 
     Raises:
@@ -56,14 +64,12 @@ def run(task: tasks.Task, join: Join, *, config: BackendConfig | None = None) ->
     told: list[str] = []
     while True:
         try:
-            epochs = attempt(task, join, config=config)
+            epochs = attempt(task, part, config=config)
             while True:
                 try:
                     epoch = next(epochs)
                 except StopIteration as end:
-                    best: Best = end.value
-                    best.hear(told)
-                    return best
+                    return end.value, told
                 if epoch.epoch > seen:
                     seen = epoch.epoch
                     yield epoch
@@ -85,14 +91,14 @@ def restart(task: tasks.Task, restarts: Restarts, lost: WorkerLostError) -> str:
     return f"{lost}; the group starts again from {position or 'the beginning'}"
 
 
-def attempt(task: tasks.Task, join: Join, *, config: BackendConfig | None) -> Generator[Epoch, bool | None, Best]:
+def attempt(task: tasks.Task, part: Part[T], *, config: BackendConfig | None) -> Generator[Epoch, bool | None, T]:
     """Run one group from its newest checkpoint to its end."""
     stacks = stacks_of(task)
     shutil.rmtree(stacks, ignore_errors=True)
     with scratch() as folder:
         history = folder / "epochs.jsonl"
         history.touch()
-        fit = Background(trainer(task, folder, history, join=join, config=config))
+        fit = Background(trainer(task, folder, history, part=part, config=config))
         yield from tail(history, fit)
         outcome = history.with_suffix(".outcome")
         if not outcome.exists():
@@ -100,12 +106,12 @@ def attempt(task: tasks.Task, join: Join, *, config: BackendConfig | None) -> Ge
                 fit.result()
             except Exception as error:  # noqa: BLE001  Ray Train's, or the user's own
                 raise stuck(stacks, task.train.step_timeout) or failure(error) from None
-        best: Best = ray.cloudpickle.loads(outcome.read_bytes())
-        return best  # Ray Train takes two more seconds to put its workers away: nobody has to wait for that
+        end: T = ray.cloudpickle.loads(outcome.read_bytes())
+        return end  # Ray Train takes two more seconds to put its workers away: nobody has to wait for that
 
 
 def trainer(
-    task: tasks.Task, folder: Path, history: Path, *, join: Join, config: BackendConfig | None
+    task: tasks.Task, folder: Path, history: Path, *, part: Part[T], config: BackendConfig | None
 ) -> DataParallelTrainer:
     """Describe the run to Ray Train; the fresh name keeps it from resuming an old one.
 
@@ -120,7 +126,7 @@ def trainer(
     callbacks: list[Any] = [relay(history)]
     return DataParallelTrainer(
         worker,
-        train_loop_config={"work": ray.cloudpickle.dumps((task, join))},  # type: ignore[no-untyped-call]  # the controller must not import torch
+        train_loop_config={"work": ray.cloudpickle.dumps((task, part))},  # type: ignore[no-untyped-call]  # the controller must not import torch
         backend_config=config,
         scaling_config=scaling,
         run_config=RunConfig(
@@ -141,18 +147,24 @@ def workers(task: tasks.Task) -> Any:
 def worker(config: dict[Any, Any]) -> None:
     """Do one worker's part; the last report of the first is what all of them agree on."""
     task: tasks.Task
-    join: Join
-    task, join = ray.cloudpickle.loads(config["work"])
+    part: Part[Any]
+    task, part = ray.cloudpickle.loads(config["work"])
     torch.set_num_threads(tasks.threads(task.train))
-    world = join(device(task.train.resources.gpu))
-    epochs = tasks.run(task, world, keeper(task, world.rank))
+    is_first = ray.train.get_context().get_world_rank() == 0
+    epochs = part(task)
     while True:
         try:
             ray.train.report(next(epochs).model_dump())
         except StopIteration as end:
-            outcome = ray.cloudpickle.dumps(end.value) if world.rank == 0 else b""  # type: ignore[no-untyped-call]
+            outcome = ray.cloudpickle.dumps(end.value) if is_first else b""  # type: ignore[no-untyped-call]
             ray.train.report({"outcome": outcome})
             return
+
+
+def network(task: tasks.Task, join: Join) -> Generator[Epoch, bool | None, Best]:
+    """Do one worker's part in training a network."""
+    world = join(device(task.train.resources.gpu))
+    return tasks.run(task, world, keeper(task, world.rank))
 
 
 def keeper(task: tasks.Task, rank: int) -> Keeper:

@@ -95,6 +95,15 @@ def test_a_scored_card_compares_with_the_champion_on_the_same_rows():
     assert "champion" not in card(TRAINED, SPEC)
 
 
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [("mlp", "the weights of 2 workers were compared after each of 5 epochs"), ("trees", "the trees of 2 workers")],
+)
+def test_a_card_says_what_of_several_workers_was_compared(kind, says):
+    assert says in card(TRAINED.model_copy(update={"model": kind, "workers": 2}), SPEC)
+    assert "in step" not in card(TRAINED.model_copy(update={"model": kind}), SPEC)
+
+
 def test_a_card_fits_into_a_tag_of_mlflow():
     many = {f"metric_{number}": 0.5 for number in range(2000)}
     assert len(card(TRAINED.model_copy(update={"metrics": {"validation": many}}), SPEC)) < 5000

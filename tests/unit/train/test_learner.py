@@ -135,9 +135,21 @@ def test_a_loss_that_is_none_is_named_before_any_data_is_read(name):
         training.check(TrainConfig(loss=name), ModelConfig())
 
 
-def test_trees_refuse_what_is_for_networks():
-    with pytest.raises(UsageError, match=r"train.ema is for networks"):
-        training.check(TrainConfig(ema=0.9), ModelConfig(type="trees"))
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"ema": 0.9}, "train.ema is for networks"),
+        ({"workers": 2, "backend": "horovod"}, "train.backend horovod is for networks"),
+        ({"workers": {"min": 1, "max": 2}}, "train.workers is a range, and trees"),
+    ],
+)
+def test_trees_refuse_what_is_for_networks(values, says):
+    with pytest.raises(UsageError, match=says):
+        training.check(TrainConfig.model_validate(values), ModelConfig(type="trees"))
+
+
+def test_trees_take_several_workers():
+    training.check(TrainConfig(workers=2), ModelConfig(type="trees"))
 
 
 def test_one_cycle_is_torchs():

@@ -13,7 +13,6 @@ from raymle.train.display import display, line
     ("values", "kind"),
     [
         ({"pretrained": {"from": "last"}}, "mlp"),
-        ({"workers": 2}, "trees"),
         ({}, "cnn"),
     ],
 )
