@@ -68,13 +68,16 @@ class Experiment:
         splits = self.prepare()
         return {"columns": shards.summary(splits), "rows": splits.rows}
 
-    def train(self, *, key: str | None = None, resume: str | None = None, **overrides: Any) -> "Run":
+    def train(
+        self, *, key: str | None = None, resume: str | None = None, take_over: bool = False, **overrides: Any
+    ) -> "Run":
         """Train once, or go on with the run that ``resume`` names.
 
-        ``overrides`` are dotted paths with ``__`` for the dot: ``train__epochs=3``.
+        ``take_over`` says that the machine which worked on that run is gone. ``overrides`` are dotted paths with
+        ``__`` for the dot: ``train__epochs=3``.
         """
         spec = self._with(overrides)
-        return Run(pipeline.train(spec, source=self._table, key=key, resume=resume), spec.storage)
+        return Run(pipeline.train(spec, source=self._table, key=key, resume=resume, take_over=take_over), spec.storage)
 
     def tune(self, *, key: str | None = None, **overrides: Any) -> "Run":
         """Search the ranges of ``tune.space``; return the best run."""

@@ -116,21 +116,24 @@ def recorded(
     execution: Execution,
     clock: Clock,
     resumed: str | None = None,
+    take_over: bool = False,
 ) -> Iterator[tracking.Run]:
     """Open a tracked run for the block; whatever ends the block ends the run with the right status.
 
-    ``resumed`` is the id of an earlier run that goes on.
+    ``resumed`` is the id of an earlier run that goes on, ``take_over`` whether the machine that had it is gone.
     """
+    run_id = resumed or tracking.new_id()
+    shelf.hold(store, run_id, spec, splits, kind=kind, take_over=take_over)
     run = tracking.start(
         spec.tracking, store, experiment=spec.tracking.experiment or spec.name, name=spec.name, kind=kind,
-        run_id=resumed,
+        run_id=run_id,
     )  # fmt: skip
-    shelf.hold(store, run.id, spec, splits, kind=kind)
     with tracking.tee_stdout(store.root / "runs" / run.id / "stdout.log"):
         try:
             _claim(store, key, run.id)
             if resumed:
-                store.remove(f"runs/{run.id}/bundle")  # the attempt before may have been stopped after it
+                for left in ("bundle", "last-good"):  # the attempt before may have been stopped after it
+                    store.remove(f"runs/{run.id}/{left}")
             if not tracking.is_described(store, run.id):
                 tracking.describe_inputs(run, spec, splits, store)
             yield run

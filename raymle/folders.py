@@ -67,18 +67,25 @@ def digest(path: Path) -> dict[str, Any]:
 
 def verify(folder: Path, *, deep: bool) -> None:
     """Raise ArtifactError unless every file of the manifest is there with its size, and its sha256 if deep."""
-    for name, expected in _listed(folder).items():
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+    for name, expected in listed(folder).items():
+        path = folder / name
+        if not path.is_file():
             raise ArtifactError(f"{folder} is damaged: {name} is missing")
         if path.stat().st_size != expected["size"] or (deep and digest(path) != expected):
             raise ArtifactError(f"{folder} is damaged: {name} is not what its manifest says")
 
 
-def _listed(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what the manifest says of each file; it may be damaged itself."""
+def listed(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what the manifest says of each file.
+
+    Raises:
+        ArtifactError: it is damaged itself, or names a file outside the folder.
+    """
     try:
         files = json.loads((folder / MANIFEST).read_text())["files"]
-        return {name: {"size": each["size"], "sha256": each["sha256"]} for name, each in files.items()}
+        found = {name: {"size": each["size"], "sha256": each["sha256"]} for name, each in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ArtifactError(f"{folder} is not whole: it has no valid {MANIFEST}") from None
+    if strange := [name for name in found if not (folder / name).resolve().is_relative_to(folder.resolve())]:
+        raise ArtifactError(f"{folder} is damaged: its {MANIFEST} names {strange[0]}")
+    return found

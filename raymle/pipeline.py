@@ -18,14 +18,17 @@ from raymle.store import Store
 from raymle.tracking import keys, shelf
 
 
-def train(spec: Spec, *, source: Any = None, key: str | None = None, resume: str | None = None) -> Trained:
+def train(
+    spec: Spec, *, source: Any = None, key: str | None = None, resume: str | None = None, take_over: bool = False
+) -> Trained:
     """Take one spec from raw data to a trained, evaluated and recorded model.
 
     Args:
         spec: The experiment.
         source: A table or data frame that takes the place of ``data.source``.
         key: Idempotence: a second call with the same key returns the first call's record.
-        resume: A run that was stopped, killed or failed, to go on with from its newest checkpoint.
+        resume: A run that was stopped, killed or failed, to go on with from its newest checkpoint, under its key.
+        take_over: Whether the machine that worked on that run is known to be gone.
     """
     clock = Clock()
     check(spec)
@@ -33,14 +36,23 @@ def train(spec: Spec, *, source: Any = None, key: str | None = None, resume: str
     with resuming.own_signals(), untouched(spec.storage) as store, once(store, key, spec, "run") as earlier:
         if earlier:
             return earlier
-        begun = resuming.unfinished(store, resume, spec) if resume else None
+        begun = resuming.unfinished(store, resume, spec, take_over=take_over) if resume else None
+        key = keys.of(store, begun) if begun else key
         with runtime.starting(execution) as ray:
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
             known = resuming.prepare(store, begun, splits, spec.folder) if begun else set()
             with recorded(
-                spec, store, splits, kind="run", key=key, execution=execution, clock=clock, resumed=begun
+                spec,
+                store,
+                splits,
+                kind="run",
+                key=key,
+                execution=execution,
+                clock=clock,
+                resumed=begun,
+                take_over=take_over,
             ) as run:
                 epochs = fit(spec, store, splits, run.id)
                 ray.wait()

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from raymle import tracking, train
 from raymle.config import Spec
 from raymle.config.differences import first_difference
-from raymle.errors import ConflictError, SecurityError, UsageError
+from raymle.errors import ConflictError, SecurityError
 from raymle.records import Splits
 from raymle.store import Store
 from raymle.tracking import shelf
@@ -25,8 +25,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
 
-def unfinished(store: Store, ref: str, spec: Spec) -> str:
+def unfinished(store: Store, ref: str, spec: Spec, *, take_over: bool = False) -> str:
     """Find the run that shall go on; return its id.
+
+    Args:
+        store: Where it is.
+        ref: Its id, the start of one, or ``last``.
+        spec: What it shall go on with.
+        take_over: Whether the machine that worked on it is known to be gone.
 
     Raises:
         ArtifactError: there is none.
@@ -38,9 +44,7 @@ def unfinished(store: Store, ref: str, spec: Spec) -> str:
             f"{ref} is a pickle: loading it could run any code, so it is never done",
             hint="--resume takes the id of a run, whose checkpoints are safetensors",
         )
-    found, kind = shelf.unfinished(store, ref)
-    if kind != "run":
-        raise UsageError(f"{found.run_id} is a study; `raymle train --resume` goes on with a single run")
+    found = shelf.unfinished(store, ref, take_over=take_over)
     if differing := first_difference(shelf.load_spec(store, found.run_id), spec, but_for=FREE):
         raise ConflictError(
             f"run {found.run_id} was started with other settings: {differing}",
@@ -103,8 +107,8 @@ def stopping(store: Store, run_id: str, *, keeps: bool) -> Iterator[None]:
     def ask(number: int, _frame: FrameType | None) -> None:
         asked.append(number)
         _answer(signal.default_int_handler if _is_interactive() else _leave)
+        threading.Thread(target=stop.ask, args=(store, run_id), daemon=True).start()  # a storage may take its time
         train.say("stopping with a checkpoint; once more stops at once")
-        stop.ask(store, run_id)
 
     with own_signals():
         _answer(ask)
@@ -113,9 +117,8 @@ def stopping(store: Store, run_id: str, *, keeps: bool) -> Iterator[None]:
         except KeyboardInterrupt:
             if not asked:
                 raise
-            where = position(store, run_id)
-            train.say(f"stopped; the same command with --resume {run_id} goes on from {where}")
     if asked:
+        train.say(f"stopped; the same command with --resume {run_id} goes on from {position(store, run_id)}")
         _answer(signal.default_int_handler if _is_interactive() else _leave)  # it may take a while to put Ray away
         raise KeyboardInterrupt(128 + asked[0])
 
@@ -150,12 +153,12 @@ def position(store: Store, run_id: str) -> str:
 def recorded(store: Store, run_id: str) -> set[int]:
     """Return the epochs that need not be recorded again: those in the run's journal.
 
-    A journal on another machine has those before the newest checkpoint, or will soon.
+    When another machine has worked on the run, its journal has those before the newest checkpoint.
     """
     from raymle.train import checkpoint
 
     known = tracking.recorded_steps(store, run_id)
-    if known is not None:
+    if not shelf.is_from_elsewhere(store, run_id):
         return known
     newest = checkpoint.required(store, run_id).position
-    return set(range(1, newest.epochs + 1)) if newest else set()
+    return known | (set(range(1, newest.epochs + 1)) if newest else set())

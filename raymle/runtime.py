@@ -30,7 +30,7 @@ OWN_RAY = {
 }
 """Environment of a Ray that one command starts and ends."""
 SCRATCH, ALIVE = "raymle-", "alive.lock"
-USES_RAY, END_S = "uses-ray", 10
+USES_RAY, END_S = "uses-ray", 5
 """Name of a thread that works with Ray, and how many seconds its end is waited for."""
 TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105  the name of one
 
@@ -131,7 +131,7 @@ def starting(execution: Execution) -> Iterator[Connection]:
             yield Connection(wait, lambda: pool.submit(_leave))  # after it is up: there is one thread
         finally:
             up.exception()  # only a Ray that is up can be ended
-            pool.submit(ray.shutdown).result()
+            pool.submit(_leave).result()
 
 
 def _leave() -> None:
@@ -215,10 +215,10 @@ def _remove_dead(folder: Path) -> None:
     """Remove a scratch folder that no living process has locked."""
     from filelock import FileLock, Timeout
 
-    if not (folder / ALIVE).exists():
-        return
-    with suppress(Timeout, OSError), FileLock(folder / ALIVE, timeout=0):
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(Timeout, OSError):  # it may be somebody else's
+        if (folder / ALIVE).exists():
+            with FileLock(folder / ALIVE, timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reread_auth() -> None:

@@ -9,7 +9,6 @@ copies it to the object store with the manifest last. A folder without a valid `
 """
 
 import hashlib
-import json
 import os
 import shutil
 import uuid
@@ -24,6 +23,7 @@ from raymle.folders import MANIFEST as MANIFEST
 from raymle.folders import commit as commit
 from raymle.folders import digest as digest
 from raymle.folders import draft_folder as draft_folder
+from raymle.folders import listed as listed
 from raymle.folders import verify as verify
 from raymle.folders import write_durably as write_durably
 
@@ -168,10 +168,10 @@ class ObjectStore:
         """Download a published folder unless a whole copy is here, and verify its checksums."""
         target = self.root / folder
         if not (target / MANIFEST).exists():
-            manifest = json.loads(self.read(f"{folder}/{MANIFEST}"))
             draft = draft_folder(self.root)
             try:
-                self._download(folder, [*manifest["files"], MANIFEST], draft)
+                self._download(folder, [MANIFEST], draft)
+                self._download(folder, [*listed(draft)], draft)
                 verify(draft, deep=True)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with suppress(OSError):  # another process was first; whose copy it is does not matter
@@ -202,6 +202,7 @@ class ObjectStore:
     @contextmanager
     def _explained(self, doing: str, *, absent: str = "") -> Iterator[None]:
         """Turn what S3 says into one sentence; only an object that is not there is absent."""
+        from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -211,7 +212,7 @@ class ObjectStore:
             if absent and code in {"404", "NoSuchKey"}:
                 raise ArtifactError(absent) from error
             raise SetupError(f"cannot {doing} {self.uri}: {code}", hint=S3_HINT) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, Boto3Error) as error:
             raise SetupError(f"cannot {doing} {self.uri}: {error}", hint=S3_HINT) from error
 
 

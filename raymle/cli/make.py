@@ -27,6 +27,9 @@ def train(
         str | None,
         typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, killed or failed; or `last`."),
     ] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="With --resume: the machine that worked on the run is gone.")
+    ] = False,
     plan: Plan = False,
     json: Json = False,
 ) -> Answer:
@@ -39,7 +42,7 @@ def train(
     loaded = experiment(words, profile)
     if plan:
         return planned(loaded.plan("train"), as_json=json)
-    return trained(loaded.train(key=key, resume=resume), as_json=json)
+    return trained(loaded.train(key=key, resume=resume, take_over=take_over), as_json=json)
 
 
 def tune(

@@ -83,7 +83,7 @@ class TrainConfig(Section):
     """What one worker needs."""
     backend: Literal["auto", "ddp", "horovod"] = "auto"
     """How several workers agree on gradients; trees have LightGBM's own network, and auto."""
-    step_timeout: float = Field(600, gt=0)
+    step_timeout: float = Field(600, ge=3)
     """Seconds without a step after which one of several workers is stuck: all end, with every worker's stacks."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of the forward pass."""

@@ -16,16 +16,21 @@ def myself() -> dict[str, Any]:
     return {"host": platform.node(), "pid": os.getpid(), "born": _born(os.getpid())}
 
 
+def is_here(claim: dict[str, Any]) -> bool:
+    """Whether the claim's process works, or worked, on this machine."""
+    return bool(claim["host"] == platform.node())
+
+
 def is_alive(claim: dict[str, Any]) -> bool:
     """Whether the claim's process still works; on another machine we can't know, so yes."""
-    return bool(claim["host"] != platform.node() or _born(claim["pid"]) == claim["born"])
+    return bool(not is_here(claim) or _born(claim["pid"]) == claim["born"])
 
 
 def _born(pid: int) -> float | None:
     import psutil  # type: ignore[import-untyped]
 
     try:
-        return float(psutil.Process(pid).create_time())
+        return float(round(psutil.Process(pid).create_time() - psutil.boot_time(), 1))  # both move with the clock
     except psutil.Error:
         return None
 

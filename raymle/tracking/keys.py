@@ -31,7 +31,14 @@ def claim(store: "Store", key: str, run_id: str, *, instead_of: str | None = Non
     mine = {"run_id": run_id, "key": key, **myself()}
     if not _take(store, key, number + 1, mine):
         return False
-    return store.write_new(f"runs/{run_id}/key.json", json.dumps({"key": key}).encode())
+    store.write_new(f"runs/{run_id}/key.json", json.dumps({"key": key}).encode())  # a run that goes on has it
+    return True
+
+
+def of(store: "Store", run_id: str) -> str | None:
+    """Return the key that a run was started with."""
+    found = read(store, f"runs/{run_id}/key.json")
+    return str(found["key"]) if found else None
 
 
 def holder(store: "Store", key: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from raymle.config import Spec
 from raymle.errors import ArtifactError
-from raymle.folders import commit, draft_folder
+from raymle.folders import MANIFEST, commit, draft_folder
 from raymle.records import Provenance, Splits
 from raymle.tracking import code
 
@@ -30,6 +30,7 @@ def keep(store: "Store", run_id: str, spec: Spec, splits: Splits) -> Provenance:
     draft = draft_folder(store.root)
     try:
         found = _write(draft, spec, splits)
+        store.remove(folder(run_id))  # half of it, when the attempt before was cut short
         commit(draft, store.root / folder(run_id))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -68,7 +69,7 @@ def unpack(store: "Store", run_id: str, target: Path) -> str:
 
 def is_described(store: "Store", run_id: str) -> bool:
     """Whether it is kept what a run was made of; a kill may have come before."""
-    return FACTS in store.names(folder(run_id))
+    return MANIFEST in store.names(folder(run_id))
 
 
 def has_changed(store: "Store", run_id: str, place: str) -> bool:

@@ -200,11 +200,11 @@ def start(
     return JournalRun(journal, store.root, sender=sends, watched=fresh and parent is None)
 
 
-def recorded_steps(store: "Store", run_id: str, metric: str = "validation_loss") -> set[int] | None:
-    """Return the steps of which a run's journal has a metric; None when the journal is on another machine."""
+def recorded_steps(store: "Store", run_id: str, metric: str = "validation_loss") -> set[int]:
+    """Return the steps of which a run's journal has a metric; none when the journal is on another machine."""
     path = sent.journals(store.root) / f"{run_id}.jsonl"
     if not path.exists():
-        return None
+        return set()
     events = (entry.event for entry in read(path))
     return {event["step"] for event in events if event["do"] == "metrics" and metric in event["values"]}
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from raymle.config import Spec
-from raymle.errors import ArtifactError, ConflictError
+from raymle.errors import ArtifactError, ConflictError, UsageError
 from raymle.records import Metrics, Splits, Status, Trained
 from raymle.tracking import keys
-from raymle.tracking.claims import is_alive, myself, read
+from raymle.tracking.claims import is_alive, is_here, myself, read
 
 if TYPE_CHECKING:
     from raymle.store import Store
@@ -53,7 +53,7 @@ def save_failed(
     _end(store, run_id, {"reason": reason, "record": trained.model_dump(mode="json")})
 
 
-def hold(store: "Store", run_id: str, spec: Spec, splits: Splits, *, kind: str) -> None:
+def hold(store: "Store", run_id: str, spec: Spec, splits: Splits, *, kind: str, take_over: bool = False) -> None:
     """Say that an attempt at a run begins: it needs its prepared data, and is seen although it has no record yet.
 
     Raises:
@@ -62,7 +62,7 @@ def hold(store: "Store", run_id: str, spec: Spec, splits: Splits, *, kind: str) 
     number, claim, over = _attempt(store, run_id)
     begun = _unfinished(run_id, spec, splits, status="running")
     mine = {"splits_id": splits.id, "kind": kind, **myself(), "begun": begun.model_dump(mode="json")}
-    is_free = over is not None or claim is None or not is_alive(claim)
+    is_free = over is not None or claim is None or not is_alive(claim) or (take_over and not is_here(claim))
     if not is_free or not store.write_new(f"{_attempts(run_id)}/{number + 1:06d}.json", json.dumps(mine).encode()):
         raise ConflictError(f"another process works on run {run_id}", hint="wait for it, or end it")
     store.write_new(f"runs/{run_id}/begun.json", spec.model_dump_json(by_alias=True, indent=1).encode())
@@ -79,23 +79,46 @@ def held(store: "Store") -> set[str]:
     return {claim["splits_id"] for _, claim, over in found if claim and over is None and is_alive(claim)}
 
 
-def unfinished(store: "Store", ref: str) -> tuple[Trained, str]:
-    """Find a run that was stopped or failed, by its id, a unique start of one, or ``last``; return its kind too.
+def unfinished(store: "Store", ref: str, *, take_over: bool = False) -> Trained:
+    """Find a run that was stopped or failed, by its id, a unique start of one, or ``last``.
+
+    ``take_over`` counts as stopped what works on another machine, which only its owner knows to be gone.
 
     Raises:
         ArtifactError: there is none.
         ConflictError: it is finished, or goes on.
+        UsageError: it is a study.
     """
     if ref == "last":
-        open_ones = [trained.run_id for trained in every(store) if trained.status in {"killed", "failed"}]
-        if not open_ones:
+        single = (each for each in every(store) if each.status in {"killed", "failed"} and _kind(store, each) == "run")
+        newest = next(single, None)
+        if newest is None:
             raise ArtifactError(f"no run in {store.uri} was stopped or failed", hint="start one: raymle train")
-        ref = open_ones[0]
+        return newest
     found = load(store, find(store, ref))
-    if found.status in {"finished", "running"}:
+    claim = _attempt(store, found.run_id)[1]
+    is_far = claim is not None and not is_here(claim)
+    if found.status == "running" and is_far and not take_over:
+        raise ConflictError(
+            f"run {found.run_id} is running on another machine, as far as this one can know",
+            hint="if that machine is gone, add --take-over",
+        )
+    if found.status == "finished" or (found.status == "running" and not is_far):
         raise ConflictError(f"run {found.run_id} is {found.status}: there is nothing to resume")
-    claim = _attempt(store, found.run_id)[1] or {}
-    return found, str(claim.get("kind", "run"))
+    if _kind(store, found) != "run":
+        raise UsageError(f"{found.run_id} is a study; `raymle train --resume` goes on with a single run")
+    return found
+
+
+def is_from_elsewhere(store: "Store", run_id: str) -> bool:
+    """Whether another machine has worked on a run."""
+    names = [name for name in store.names(_attempts(run_id)) if not name.endswith("-over.json")]
+    claims = (read(store, f"{_attempts(run_id)}/{name}") for name in names)
+    return any(claim is not None and not is_here(claim) for claim in claims)
+
+
+def _kind(store: "Store", trained: Trained) -> str:
+    return str((_attempt(store, trained.run_id)[1] or {}).get("kind", "run"))
 
 
 def load(store: "Store", run_id: str) -> Trained:

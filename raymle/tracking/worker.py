@@ -144,8 +144,10 @@ def _bury(path: Path) -> None:
     except ConflictError:
         return
     entries = list(read(path))
-    if entries and not any(entry.event["do"] == "finish" for entry in entries):
-        journal.append({"do": "finish", "at": time.time_ns() // 1_000_000, "status": "killed"})
+    ends = [entry.event["status"] for entry in entries if entry.event["do"] == "finish"]
+    if entries and entries[-1].event["do"] != "finish":
+        was_finished = {"again": True} if "finished" in ends else {}  # what was added later was cut short
+        journal.append({"do": "finish", "at": time.time_ns() // 1_000_000, "status": "killed", **was_finished})
     journal.close()
 
 

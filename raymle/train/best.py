@@ -42,8 +42,12 @@ class Best:
         return True
 
     def hear(self, warnings: list[str]) -> None:
-        """Keep the first warnings."""
+        """Keep the warnings of the first epoch that has some."""
         self.warnings = self.warnings or tuple(warnings)
+
+    def add(self, warnings: list[str]) -> None:
+        """Keep warnings beside those that are there."""
+        self.warnings = (*self.warnings, *warnings)
 
     def is_stale(self, config: TrainConfig) -> bool:
         """Whether early stopping's patience is over."""

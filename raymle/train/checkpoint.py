@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -88,13 +89,21 @@ def save(store: Store, folder: str, position: Position, state: State) -> None:
     draft = draft_folder(store.root / folder)
     try:
         with _room_for(draft):
-            save_file({key: value.detach().cpu().clone() for key, value in state.tensors.items()}, draft / STATE)
+            save_file(
+                {
+                    key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                    for key, value in state.tensors.items()
+                },
+                draft / STATE,
+            )
             (draft / FACTS).write_text(json.dumps(dict(state.facts)))
             commit(draft, store.root / name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     store.publish(name)
-    for old in positions(store, folder)[KEPT:]:
+    found = positions(store, folder)
+    skipped = [newer for newer in found if newer > position]  # damaged, or this training would not be here
+    for old in [*skipped, *found[len(skipped) :][KEPT:]]:
         store.remove(f"{folder}/{old.name}")
 
 

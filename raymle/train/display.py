@@ -27,7 +27,7 @@ def display(epochs: int) -> Iterator[Show]:
 
 def say(text: str) -> None:
     """Print a line of progress; nobody reading it any more is no reason to stop the work."""
-    with suppress(OSError):
+    with suppress(OSError, RuntimeError):  # a signal's handler may be inside another print
         print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 

@@ -77,7 +77,7 @@ class Keeper:
         self._warned = warned
         self._was_warned = False
         self._saved = self._looked = self._asked = time.monotonic()
-        self._cost = 0.0
+        self._cost, self._stride = 0.0, 1
         self.problem = ""
         """Why the newest checkpoint is only on this machine; empty when it is not so."""
 
@@ -88,7 +88,8 @@ class Keeper:
         folder = checkpoint.folder_of(self._run)
         if world.rank == 0:
             checkpoint.clear_drafts(self._store, folder)
-        found = checkpoint.newest(self._store, folder).position if world.rank == 0 else None
+        self.beat()
+        found = checkpoint.required(self._store, self._run).position if world.rank == 0 else None
         every = world.gather(np.array([found or (-1, -1)], np.int64))  # an object store may show them different ones
         position = Position(*map(int, every[0]))
         if position.epochs < 0:
@@ -97,19 +98,18 @@ class Keeper:
 
     def wish(self, world: World, steps: int) -> Tensor:
         """Return this worker's part of what all will do, float32 ``[4]``, after so many steps since the last look."""
-        if self._watch:
-            self._watch.beat()
         if world.rank > 0:
             return SILENT.to(world.device)
         now = time.monotonic()
         each = max(now - self._looked, 1e-6) / max(1, steps)
         self._looked = now
-        stride = min(MOST_STEPS, max(1, int(LOOK_S / each)))
+        self._stride = min(2 * self._stride, MOST_STEPS, max(1, int(LOOK_S / each)))  # steps may become slow
         ask = self._store is not None and now - self._asked > WARNED_S
         stops = self._store is not None and self._is_stopped(ask=ask)
         if ask:
             self._asked = now
-        return torch.tensor(Wish(stops or self._is_due(now), stops, ask, stride), dtype=torch.float32).to(world.device)
+        wish = Wish(stops or self._is_due(now), stops, ask, self._stride)
+        return torch.tensor(wish, dtype=torch.float32, device=world.device)
 
     def settle(self, wish: Wish) -> Wish:
         """Add what all workers find out together: a warning is answered by a checkpoint, once."""
@@ -132,6 +132,11 @@ class Keeper:
             self.problem = f"checkpoints are only on the worker's machine: {error}"
         self._saved = time.monotonic()
         self._cost = self._saved - started
+
+    def beat(self) -> None:
+        """Say that this worker gets on."""
+        if self._watch:
+            self._watch.beat()
 
     def close(self) -> None:
         """Stop watching."""

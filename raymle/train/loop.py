@@ -77,7 +77,7 @@ def epochs(
         learned = None
     keeper.close()
     best.workers = world.size
-    best.hear([keeper.problem] if keeper.problem else [])
+    best.add([keeper.problem] if keeper.problem else [])
     return best
 
 
@@ -92,6 +92,7 @@ def pass_over(learner: Learner, train: Arrays, best: Best, learned: Learned, kee
     epoch, done = best.epochs + 1, learned.done
     for rows in order.batches(train, learner.config, epoch, steps=learner.steps, start=done):
         learner.step(train, rows, learned)
+        keeper.beat()
         is_last = learned.done == learner.steps
         if not is_last and learned.done - learned.looked < wish.stride:
             continue

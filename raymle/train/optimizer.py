@@ -67,8 +67,8 @@ class Stepper:
         for name, value in tensors.items():
             place, _, key = name.partition("/")
             parameter = self.parameters[int(place)]
-            same_device = value if value.ndim == 0 else value.to(parameter.device)  # the count of steps stays put
-            self._optimizer.state[parameter][key] = same_device
+            stays = value.ndim == 0 and not self._optimizer.defaults.get("fused")  # where torch counts the steps
+            self._optimizer.state[parameter][key] = value if stays else value.to(parameter.device)
         self.taken = facts["taken"]
         self.plateau = Plateau(**facts["plateau"])
 

@@ -1,5 +1,6 @@
 """The wish that a run saves a checkpoint and stops: an object in its storage, so that any process can leave it."""
 
+from raymle.errors import SetupError
 from raymle.store import Store
 
 
@@ -9,8 +10,11 @@ def ask(store: Store, run: str) -> None:
 
 
 def is_asked(store: Store, run: str) -> bool:
-    """Whether a run is asked to stop."""
-    return bool(store.names(f"runs/{run}/stop"))
+    """Whether a run is asked to stop; an object store that is away says no, and is asked again."""
+    try:
+        return bool(store.names(f"runs/{run}/stop"))
+    except SetupError:
+        return False
 
 
 def forget(store: Store, run: str) -> None:

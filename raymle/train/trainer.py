@@ -159,8 +159,9 @@ def _on_ray(task: Task) -> Generator[Epoch, bool | None, Best]:
     else:
         from raymle.train.backends import ddp
 
-        best, told = yield from group.run(task, partial(group.network, join=ddp.join))
-    best.hear(told)
+        join = partial(ddp.join, timeout_s=task.train.step_timeout + 60)  # who is stuck is found before
+        best, told = yield from group.run(task, partial(group.network, join=join))
+    best.add(told)
     return best
 
 

@@ -36,13 +36,14 @@ class Watch:
         now = time.monotonic()
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("w")
+            self._file = self._path.open("a")
             self._last = now
             threading.Thread(target=self._end, daemon=True).start()
         elif now - self._last < REARM_S:
             return
         self._last = now
         faulthandler.dump_traceback_later(self._timeout_s, file=self._file)
+        self._file.truncate(0)  # what was written of a hang that has passed
 
     def close(self) -> None:
         """Stop watching."""

@@ -12,7 +12,7 @@ from raymle.cli.app import app
 COMMON = {"--help", "-h"}
 OPTIONS = {
     "init": {"--target", "--output", "-o", "--force", "--template", "--json"},
-    "train": {"--profile", "--key", "--plan", "--resume", "--json"},
+    "train": {"--profile", "--key", "--plan", "--resume", "--take-over", "--json"},
     "tune": {"--profile", "--key", "--plan", "--json"},
     "data show": {"--profile", "--json"},
     "data split": {"--profile", "--json"},

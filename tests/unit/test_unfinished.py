@@ -13,7 +13,7 @@ import pytest
 
 import raymle
 from raymle import attempt, resume
-from raymle.errors import ArtifactError, ConflictError, SecurityError
+from raymle.errors import ArtifactError, ConflictError, SecurityError, WorkError
 from raymle.store import open_store
 from raymle.tracking import recorded_steps, shelf
 from raymle.train import stop
@@ -110,7 +110,8 @@ def test_the_first_signal_asks_for_a_checkpoint_and_handlers_are_put_back(tmp_pa
     def training():
         with resume.own_signals(), resume.stopping(store, "r", keeps=True):
             os.kill(os.getpid(), signal.SIGTERM)
-            assert stop.is_asked(store, "r")
+            while not stop.is_asked(store, "r"):  # a thread asks; the test's own timeout bounds this
+                pass
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as stopped:
@@ -144,6 +145,39 @@ def test_an_attempt_of_a_dead_process_is_taken_over(failed):
     assert shelf.load(store, run_id).status == "killed"
     shelf.hold(store, run_id, spec, splits, kind="run")
     assert shelf.load(store, run_id).status == "running"
+
+
+def test_a_run_of_a_machine_that_is_gone_is_taken_over_by_name(failed):
+    store, run_id = failed
+    spec, splits = experiment(store.uri).spec, experiment(store.uri).prepare()
+    shelf.hold(store, run_id, spec, splits, kind="run")
+    path = store.root / "runs" / run_id / "attempts" / "000002.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "elsewhere"}))
+    with pytest.raises(ConflictError, match="is running on another machine") as caught:
+        resume.unfinished(store, run_id, spec)
+    assert "--take-over" in caught.value.hint
+    run = experiment(store.uri).train(resume=run_id, take_over=True)
+    assert (run.id, run.record.status) == (run_id, "finished")
+    assert shelf.is_from_elsewhere(store, run_id)
+
+
+def test_a_run_that_goes_on_has_its_key_again(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("raymle.pipeline.follow", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            experiment(tmp_path / "runs").train(key="monday")
+    run = experiment(tmp_path / "runs").train(resume="last")
+    assert experiment(tmp_path / "runs").train(key="monday").id == run.id
+
+
+def test_a_run_that_diverged_may_diverge_again(tmp_path):
+    wild = {"optimizer": {"learning_rate": 1e38}, "epochs": 5}
+    reasons = set()
+    for again in (None, "last"):
+        with pytest.raises(WorkError, match="training stopped") as caught:
+            experiment(tmp_path / "runs", **wild).train(resume=again, model={"type": "mlp"})
+        reasons.add(str(caught.value))
+    assert len(reasons) == 1
 
 
 def test_differences_of_two_jobs_are_named_by_their_path(tmp_path):

@@ -1,6 +1,7 @@
 """Workers that agree by torch.distributed: gloo on CPUs, nccl on GPUs."""
 
 import socket
+from datetime import timedelta
 from typing import Any, final
 
 import numpy as np
@@ -74,17 +75,19 @@ class World:
         return np.concatenate([part[:count].cpu().numpy() for part, count in zip(parts, counts, strict=True)])
 
 
-def join(place: torch.device) -> World:
-    """Form the process group at an address that the first worker chooses."""
+def join(place: torch.device, timeout_s: float) -> World:
+    """Form the process group at an address that the first worker chooses; nobody waits longer for another."""
     context = ray.train.get_context()
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
     address = ray.train.collective.broadcast_from_rank_zero(f"tcp://{ray.util.get_node_ip_address()}:{port}")  # type: ignore[no-untyped-call]
-    distributed.init_process_group(
-        "nccl" if place.type == "cuda" else "gloo",
-        init_method=address,
-        rank=context.get_world_rank(),
-        world_size=context.get_world_size(),
-    )
+    with together():
+        distributed.init_process_group(
+            "nccl" if place.type == "cuda" else "gloo",
+            init_method=address,
+            timeout=timedelta(seconds=timeout_s),
+            rank=context.get_world_rank(),
+            world_size=context.get_world_size(),
+        )
     return World(place)

@@ -30,7 +30,8 @@ def failure(error: BaseException) -> RaymleError:
     causes = {rank: _cause(each) for rank, each in sorted(failed.items())}
     gone = [rank for rank, each in failed.items() if type(each).__name__ in ENDS]
     for rank, cause in causes.items():
-        if rank in gone or isinstance(cause, PeerLostError):
+        suffers = isinstance(cause, PeerLostError) or (gone and not isinstance(cause, RaymleError))
+        if rank in gone or suffers:
             continue
         if isinstance(cause, RaymleError):
             return cause

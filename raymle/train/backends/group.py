@@ -24,7 +24,7 @@ from raymle.errors import ResourceError, WorkError
 from raymle.records import Epoch
 from raymle.runtime import scratch
 from raymle.store import open_store
-from raymle.train import checkpoint
+from raymle.train import checkpoint, stop
 from raymle.train import task as tasks
 from raymle.train.backends.failure import Restarts, WorkerLostError, failure, stuck
 from raymle.train.backends.inline import device
@@ -36,6 +36,8 @@ from raymle.train.keeper import Keeper
 from raymle.train.watch import Watch
 from raymle.train.world import World
 
+STARTS = 10
+"""Times that Ray tries to start a group, a minute each: a machine that is gone may be replaced."""
 T = TypeVar("T")
 Part = Callable[[tasks.Task], Generator[Epoch, bool | None, T]]
 """What a worker does, in its own process; all of them come to the same end, and the first one's is told."""
@@ -85,27 +87,30 @@ def restart(task: tasks.Task, restarts: Restarts, lost: WorkerLostError) -> str:
         WorkError: it was lost too often.
         ArtifactError: every checkpoint is damaged.
     """
-    position = checkpoint.required(open_store(task.storage), task.run).position if task.run else None
-    if not restarts.again(position):
+    found = checkpoint.required(open_store(task.storage), task.run) if task.run else checkpoint.Found(None)
+    if not restarts.again(found.position):
         raise WorkError(f"{lost}; {restarts.count} times in a row without a new checkpoint")
-    return f"{lost}; the group starts again from {position or 'the beginning'}"
+    skipped = f" (skipped: {'; '.join(found.skipped)})" if found.skipped else ""
+    return f"{lost}; the group starts again from {found.position or 'the beginning'}{skipped}"
 
 
 def attempt(task: tasks.Task, part: Part[T], *, config: BackendConfig | None) -> Generator[Epoch, bool | None, T]:
     """Run one group from its newest checkpoint to its end."""
-    stacks = stacks_of(task)
+    store, stacks = open_store(task.storage or "."), stacks_of(task)
     shutil.rmtree(stacks, ignore_errors=True)
     with scratch() as folder:
         history = folder / "epochs.jsonl"
         history.touch()
         fit = Background(trainer(task, folder, history, part=part, config=config))
-        yield from tail(history, fit)
+        yield from tail(history, fit, is_stopped=lambda: bool(task.run) and stop.is_asked(store, task.run))
         outcome = history.with_suffix(".outcome")
         if not outcome.exists():
             try:
                 fit.result()
             except Exception as error:  # noqa: BLE001  Ray Train's, or the user's own
-                raise stuck(stacks, task.train.step_timeout) or failure(error) from None
+                found = failure(error)
+                is_lost = isinstance(found, WorkerLostError)
+                raise (is_lost and stuck(stacks, task.train.step_timeout)) or found from None
         end: T = ray.cloudpickle.loads(outcome.read_bytes())
         return end  # Ray Train takes two more seconds to put its workers away: nobody has to wait for that
 
@@ -124,6 +129,7 @@ def trainer(
         resources_per_worker={"CPU": wanted.cpu} | ({"GPU": wanted.gpu} if wanted.gpu else {}),
     )
     callbacks: list[Any] = [relay(history)]
+    limits: Any = {"max_failures": 0, "controller_failure_limit": STARTS}
     return DataParallelTrainer(
         worker,
         train_loop_config={"work": ray.cloudpickle.dumps((task, part))},  # type: ignore[no-untyped-call]  # the controller must not import torch
@@ -132,7 +138,7 @@ def trainer(
         run_config=RunConfig(
             name=f"raymle-{uuid.uuid4().hex}",
             storage_path=str(folder),
-            failure_config=FailureConfig(max_failures=0),
+            failure_config=FailureConfig(**limits),
             callbacks=callbacks,
         ),
     )

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, final
 
@@ -14,6 +14,9 @@ from raymle.records import Epoch
 from raymle.runtime import USES_RAY
 
 POLL_S = 0.05
+STOP_POLL_S = 1.0
+PATIENCE_S = 7.0
+"""How long workers have to answer the wish that they stop."""
 
 
 def relay(path: Path) -> UserCallback:
@@ -61,9 +64,14 @@ class Background:
             self._error = error
 
 
-def tail(history: Path, fit: Background) -> Iterator[Epoch]:
-    """Yield the epochs as they are written, until the outcome is there or the run has ended, and all are read."""
+def tail(history: Path, fit: Background, *, is_stopped: Callable[[], bool]) -> Iterator[Epoch]:
+    """Yield the epochs as they are written, until the outcome is there or the run has ended, and all are read.
+
+    Raises:
+        KeyboardInterrupt: the run was asked to stop, and the workers do not answer: they may not be up yet.
+    """
     outcome = history.with_suffix(".outcome")
+    asked = looked = time.monotonic()
     with history.open() as file:
         rest = ""
         while True:
@@ -73,5 +81,10 @@ def tail(history: Path, fit: Background) -> Iterator[Epoch]:
             yield from map(Epoch.model_validate_json, lines)
             if not was_running:
                 return
+            now = time.monotonic()
+            if now - looked > STOP_POLL_S:
+                looked, asked = now, asked if is_stopped() else now
+            if now - asked > PATIENCE_S:
+                raise KeyboardInterrupt
             if not lines:
                 time.sleep(POLL_S)

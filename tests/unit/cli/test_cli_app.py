@@ -55,7 +55,9 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
         study = records.Study(id="st", trials=2, finished=2, failed=0, stopped_early=1)
         best = FakeRun(record=TRAINED.model_copy(update={"study": study}))
         plan = records.Plan(verb="train", what="one mlp", where="this process", why="one worker", steps=("read",))
-        return SimpleNamespace(train=lambda key, resume: FakeRun(), tune=lambda key: best, plan=lambda verb: plan)
+        return SimpleNamespace(
+            train=lambda key, resume, take_over: FakeRun(), tune=lambda key: best, plan=lambda verb: plan
+        )
 
     fake.Experiment = SimpleNamespace(load=load)
     monkeypatch.setattr("raymle.api", fake, raising=False)

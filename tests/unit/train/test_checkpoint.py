@@ -166,6 +166,27 @@ def test_a_damaged_checkpoint_is_written_again(tmp_path):
     assert newest(store) == (1, 0)
 
 
+def test_what_was_skipped_does_not_push_out_what_is_whole(tmp_path):
+    store = open_store(str(tmp_path))
+    for value in (8, 9, 10):
+        checkpoint.save(store, FOLDER, Position(value, 0), state(value))
+        shutil.copytree(tmp_path / FOLDER, tmp_path / "kept", dirs_exist_ok=True)
+    shutil.copytree(tmp_path / "kept", tmp_path / FOLDER, dirs_exist_ok=True)
+    for value in (9, 10):
+        damage(tmp_path / FOLDER / Position(value, 0).name / checkpoint.STATE, "flip", 0.5)
+    assert newest(store) == (8, 2)
+    checkpoint.save(store, FOLDER, Position(8, 500), state(8))
+    assert checkpoint.positions(store, FOLDER) == [Position(8, 500), Position(8, 0)]
+    assert newest(store) == (8, 0)
+
+
+def test_weights_that_are_not_in_one_piece_are_kept(tmp_path):
+    store = open_store(str(tmp_path))
+    turned = torch.arange(6.0).reshape(2, 3).t()
+    checkpoint.save(store, FOLDER, Position(1, 0), State({"turned": turned}, {}))
+    assert torch.equal(checkpoint.load(store, FOLDER, Position(1, 0)).tensors["turned"], turned)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
 def test_a_full_disk_is_told_and_the_checkpoint_before_stays(tmp_path):
     try:

@@ -45,6 +45,7 @@ def test_a_workers_own_error_comes_before_what_the_others_suffer():
 def test_a_dead_process_is_lost_and_no_fault_of_the_code():
     assert "worker 1 is gone" in str(failure(EndedError(r0=users(PeerLostError("gone")), r1=dead())))
     assert isinstance(failure(EndedError(r0=users(PeerLostError("gone")))), WorkerLostError)
+    assert isinstance(failure(EndedError(r0=users(RuntimeError("NCCL error")), r1=dead())), WorkerLostError)
     assert type(failure(RuntimeError("Ray is not well"))) is WorkError
 
 
