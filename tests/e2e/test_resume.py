@@ -11,6 +11,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from mlflow import MlflowClient
 
 from raymle.store import open_store
 from raymle.tracking import journal, shelf
@@ -73,6 +74,15 @@ def epochs_of(folder, run_id):
     return [each["step"] for each in events if each["do"] == "metrics" and "validation_loss" in each["values"]]
 
 
+def mlflow_of(folder, run_id):
+    """Return the status of the run in MLflow, and the steps at which it has an epoch."""
+    client = MlflowClient(f"sqlite:///{folder}/runs/mlflow.db")
+    experiment = client.get_experiment_by_name("held").experiment_id
+    (run,) = client.search_runs([experiment], f"tags.`raymle.run_id` = '{run_id}'")
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "validation_loss")]
+    return run.info.status, sorted(steps)
+
+
 @pytest.fixture(scope="module")
 def whole(folder):
     return run(folder, "train")[1]
@@ -96,6 +106,7 @@ def test_a_run_goes_on_where_it_was_left(folder, whole, number, code):
     assert f"run {stopped.run_id} goes on from epoch" in done.stderr
     assert validation(answer) == validation(whole)
     assert epochs_of(folder, stopped.run_id) == list(range(1, 25))
+    assert mlflow_of(folder, stopped.run_id) == ("FINISHED", list(range(1, 25)))
     assert {path.name for path in (folder / "runs" / "runs" / stopped.run_id).iterdir()} >= {"bundle", "record.json"}
     assert not (folder / "runs" / "runs" / stopped.run_id / "checkpoints").exists()
     again, _ = run(folder, "train", "--resume", stopped.run_id)
