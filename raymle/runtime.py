@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -29,7 +30,8 @@ OWN_RAY = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "3",
 }
 """Environment of a Ray that one command starts and ends."""
-SCRATCH, ALIVE = "raymle-", "alive.lock"
+SCRATCH, ALIVE, NEW_S = "raymle-", "alive.lock", 60
+"""How scratch folders and their locks are called, and how long a new one is left alone: it may not be locked yet."""
 USES_RAY, END_S = "uses-ray", 5
 """Name of a thread that works with Ray, and how many seconds its end is waited for."""
 TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105  the name of one
@@ -216,7 +218,7 @@ def _remove_dead(folder: Path) -> None:
     from filelock import FileLock, Timeout
 
     with suppress(Timeout, OSError):  # it may be somebody else's
-        if (folder / ALIVE).exists():
+        if time.time() - (folder / ALIVE).stat().st_ctime > NEW_S:
             with FileLock(folder / ALIVE, timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -47,3 +47,23 @@ def test_inline_starts_no_ray():
         import ray
 
         assert not ray.is_initialized()
+
+
+def test_what_a_killed_process_left_goes_and_what_lives_or_is_new_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(runtime, "NEW_S", -1)
+    dead, foreign = tmp_path / "raymle-dead", tmp_path / "raymle-unlocked"
+    for folder in (dead, foreign):
+        folder.mkdir()
+    (dead / runtime.ALIVE).touch()
+    with runtime.scratch() as mine:
+        with runtime.scratch() as other:
+            assert mine.exists()
+            assert other.exists()
+        assert not other.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["raymle-unlocked"]
+    monkeypatch.setattr(runtime, "NEW_S", 60)
+    dead.mkdir()
+    (dead / runtime.ALIVE).touch()
+    with runtime.scratch():
+        assert dead.exists()
