@@ -133,17 +133,22 @@ def starting(execution: Execution) -> Iterator[Connection]:
             yield Connection(wait, lambda: pool.submit(_leave))  # after it is up: there is one thread
         finally:
             up.exception()  # only a Ray that is up can be ended
-            pool.submit(_leave).result()
+            pool.submit(_end).result()
 
 
 def _leave() -> None:
-    """End Ray when nobody uses it any more: whoever calls it while it goes down ends this process, with code 1."""
+    """End Ray in the middle of the work, when nobody uses it any more."""
+    gc.collect()  # an actor's handle calls Ray when it is collected
+    _end()
+
+
+def _end() -> None:
+    """End Ray after those that use it: whoever calls it while it goes down ends this process, with code 1."""
     import ray
 
     for thread in threading.enumerate():
         if thread.name == USES_RAY:
             thread.join(END_S)
-    gc.collect()  # an actor's handle calls Ray when it is collected
     ray.shutdown()
 
 
