@@ -79,10 +79,12 @@ class Experiment:
         spec = self._with(overrides)
         return Run(pipeline.train(spec, source=self._table, key=key, resume=resume, take_over=take_over), spec.storage)
 
-    def tune(self, *, key: str | None = None, **overrides: Any) -> "Run":
-        """Search the ranges of ``tune.space``; return the best run."""
+    def tune(
+        self, *, key: str | None = None, resume: str | None = None, take_over: bool = False, **overrides: Any
+    ) -> "Run":
+        """Search the ranges of ``tune.space``, or go on with the study that ``resume`` names; return the best run."""
         spec = self._with(overrides)
-        return Run(pipeline.search(spec, source=self._table, key=key), spec.storage)
+        return Run(pipeline.search(spec, source=self._table, key=key, resume=resume, take_over=take_over), spec.storage)
 
     def plan(self, verb: str = "train") -> Plan:
         """Check everything and say what a verb would do; nothing is started or written."""

@@ -3,7 +3,7 @@
 data.prepare  ->  train.fit or tune.search  ->  evaluate.validation  ->  a bundle, a record and a tracked run
 """
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
 from raymle import data, evaluate, runtime, tracking, tune
@@ -65,8 +65,18 @@ def train(
                 return conclude(spec, store, splits, run, outcome, execution=execution, clock=clock, key=key)
 
 
-def search(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained:
-    """Run a study of trials; its best is a record like any other, with the study in it."""
+def search(
+    spec: Spec, *, source: Any = None, key: str | None = None, resume: str | None = None, take_over: bool = False
+) -> Trained:
+    """Run a study of trials; its best is a record like any other, with the study in it.
+
+    Args:
+        spec: The experiment with its ``tune`` section.
+        source: A table or data frame that takes the place of ``data.source``.
+        key: Idempotence, as in ``train``.
+        resume: A study to go on with: no trial that ended runs again; more trials or a wider space continue it.
+        take_over: Whether the machine that worked on that study is known to be gone.
+    """
     clock = Clock()
     check(spec)
     config = tune.check(spec)
@@ -74,23 +84,50 @@ def search(spec: Spec, *, source: Any = None, key: str | None = None) -> Trained
     with untouched(spec.storage) as store, once(store, key, spec, "study") as earlier:
         if earlier:
             return earlier
+        begun = resuming.study(store, resume, spec, take_over=take_over) if resume else None
+        key = keys.held_by(store, begun) if begun else key
         with runtime.starting(execution) as ray:
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
-            with recorded(spec, store, splits, kind="study", key=key, execution=execution, clock=clock) as run:
+            if begun:
+                resuming.same_data(store, begun, splits)
+            with recorded(
+                spec, store, splits, kind="study", key=key, execution=execution, clock=clock,
+                resumed=begun, take_over=take_over,
+            ) as run:  # fmt: skip
                 ray.wait()
-                found = tune.search(
-                    config, spec, splits, metric=decisive(spec, splits.data_schema), store=store, run=run
-                )
+                metric = decisive(spec, splits.data_schema)
+                found = tune.search(config, spec, splits, metric=metric, store=store, run=run)
                 ray.let_go()
                 clock.lap("train")
-                with tracking.reopen(spec, store, found.run_id, ends=True) as best:
-                    tracking.describe_inputs(best, found.spec, splits, store)
-                    return conclude(
-                        found.spec, store, splits, best, (found.fitted, found.history),
-                        execution=execution, clock=clock, key=key, study=found.study,
-                    )  # fmt: skip
+                best = choose(spec, found.candidates)
+                tracking.record_study(run, store, found.study, best=best.run_id, name=spec.name, splits=splits)
+                return adopt(best, store, splits, execution=execution, clock=clock, key=key, study=found.study)
+
+
+def choose(spec: Spec, candidates: Sequence[tune.Candidate]) -> tune.Candidate:
+    """Return the best candidate, or with ``evaluate.limits`` the best that meets them, measured one at a time."""
+    return candidates[0]
+
+
+def adopt(
+    found: tune.Candidate,
+    store: Store,
+    splits: Splits,
+    *,
+    execution: Execution,
+    clock: Clock,
+    key: str | None = None,
+    study: Study,
+) -> Trained:
+    """Make a study's trial a run like any other; one that is a run already stays as it is."""
+    if made := shelf.finished(store, found.run_id):
+        return shelf.crown(store, made, study, key=key)
+    with tracking.reopen(found.spec, store, found.run_id, ends=True) as run:
+        tracking.describe_inputs(run, found.spec, splits, store)
+        outcome = found.fitted, found.history
+        return conclude(found.spec, store, splits, run, outcome, execution=execution, clock=clock, key=key, study=study)
 
 
 def prepare(
@@ -167,9 +204,7 @@ def conclude(
     shelf.save(store, trained, spec)
     training.forget(store, run.id)
     store.publish(f"runs/{run.id}")
-    if key and study:
-        keys.claim(store, key, trained.run_id, instead_of=study.id)
     if study:
-        shelf.let_go(store, study.id)
+        shelf.crown(store, trained, study, key=key)
     tracking.record_result(run, trained, spec, splits, store, receipt=evaluate.receipt(store, splits, name=spec.name))
     return trained

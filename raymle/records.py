@@ -157,6 +157,14 @@ class Study(Record):
     failed: int
     stopped_early: int
     resumed: int = 0
+    """Trials of earlier sessions, with those that were running when the last one ended."""
+    epochs: int = 0
+    """That all trials ran."""
+    epochs_saved: int = 0
+    """That stopped trials did not run."""
+    seconds: float = 0.0
+    """Of all sessions."""
+    dollars: float = 0.0
 
 
 class ScoredRun(Record):

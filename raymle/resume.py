@@ -16,7 +16,7 @@ from raymle.config.differences import first_difference
 from raymle.errors import ConflictError, SecurityError
 from raymle.records import Splits
 from raymle.store import Store
-from raymle.tracking import shelf
+from raymle.tracking import shelf, studies
 from raymle.train import stop
 
 FREE = ("cluster", "promote", "tune", "train.workers", "train.resources", "train.step_timeout")
@@ -53,6 +53,43 @@ def unfinished(store: Store, ref: str, spec: Spec, *, take_over: bool = False) -
     return found.run_id
 
 
+def study(store: Store, ref: str, spec: Spec, *, take_over: bool = False) -> str:
+    """Find the study that shall go on; return its id.
+
+    Args:
+        store: Where it is.
+        ref: Its id, the start of one, or ``last``.
+        spec: What it shall go on with; the section ``tune`` may differ.
+        take_over: Whether the machine that worked on it is known to be gone.
+
+    Raises:
+        ArtifactError: there is none.
+        ConflictError: another process works on it, or it was started with other settings.
+    """
+    study_id = studies.find(store, ref)
+    shelf.require_free(store, study_id, take_over=take_over)
+    if differing := first_difference(shelf.load_spec(store, study_id), spec, but_for=(*FREE, "evaluate.limits")):
+        raise ConflictError(
+            f"study {study_id} was started with other settings: {differing}",
+            hint="put them back, or start a new study without --resume",
+        )
+    return study_id
+
+
+def same_data(store: Store, run_id: str, splits: Splits) -> None:
+    """Make sure that a run or a study goes on with the data that it began with.
+
+    Raises:
+        ConflictError: they have changed.
+    """
+    began = shelf.splits_of(store, run_id)
+    if began != splits.id:
+        raise ConflictError(
+            f"the data have changed since run {run_id} began: {began} then, {splits.id} now",
+            hint="bring them back, or begin anew without --resume",
+        )
+
+
 def prepare(store: Store, run_id: str, splits: Splits, folder: str) -> set[int]:
     """Make a stopped run ready to go on, say from where, and return the epochs that are recorded already.
 
@@ -60,12 +97,7 @@ def prepare(store: Store, run_id: str, splits: Splits, folder: str) -> set[int]:
         ConflictError: its data have changed.
         ArtifactError: it has checkpoints, and all of them are damaged.
     """
-    began = shelf.load(store, run_id).splits_id
-    if began != splits.id:
-        raise ConflictError(
-            f"the data have changed since run {run_id} began: {began} then, {splits.id} now",
-            hint="bring them back, or train anew without --resume",
-        )
+    same_data(store, run_id, splits)
     stop.forget(store, run_id)
     if tracking.has_changed(store, run_id, folder):
         train.say(f"the code in {folder} has changed since run {run_id} began: what is recorded is the code of then")

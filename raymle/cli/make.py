@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from raymle import api, records
 
 
+TakeOver = Annotated[bool, typer.Option("--take-over", help="With --resume: the machine that worked on it is gone.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     app.command("train")(verb(train))
@@ -27,9 +30,7 @@ def train(
         str | None,
         typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, killed or failed; or `last`."),
     ] = None,
-    take_over: Annotated[
-        bool, typer.Option("--take-over", help="With --resume: the machine that worked on the run is gone.")
-    ] = False,
+    take_over: TakeOver = False,
     plan: Plan = False,
     json: Json = False,
 ) -> Answer:
@@ -37,8 +38,7 @@ def train(
 
     Ctrl-C saves a checkpoint and stops; --resume goes on from it.
     """
-    if resume and key:
-        raise UsageError("--resume and --key do not go together", hint="a run that goes on has its key already")
+    _one_of(resume, key)
     loaded = experiment(words, profile)
     if plan:
         return planned(loaded.plan("train"), as_json=json)
@@ -50,6 +50,11 @@ def tune(
     *,
     profile: Profile = None,
     key: Key = None,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="STUDY", help="Go on with a study, killed or finished; or `last`."),
+    ] = None,
+    take_over: TakeOver = False,
     plan: Plan = False,
     json: Json = False,
 ) -> Answer:
@@ -58,10 +63,16 @@ def tune(
     A range on the command line joins the space: train.optimizer.learning_rate=loguniform:1e-4:1e-1,
     model.params.dropout=uniform:0.1:0.9, model.params.activation=choice:relu,sigmoid
     """
+    _one_of(resume, key)
     loaded = experiment(words, profile, searched=True)
     if plan:
         return planned(loaded.plan("tune"), as_json=json)
-    return trained(loaded.tune(key=key), as_json=json)
+    return trained(loaded.tune(key=key, resume=resume, take_over=take_over), as_json=json)
+
+
+def _one_of(resume: str | None, key: str | None) -> None:
+    if resume and key:
+        raise UsageError("--resume and --key do not go together", hint="what goes on has its key already")
 
 
 def trained(run: "api.Run", *, as_json: bool) -> Answer:
@@ -86,7 +97,8 @@ def trained_document(record: "records.Trained") -> dict[str, Any]:
         "seconds": record.seconds,
         "execution": record.execution,
     }
-    return document | ({"study": record.study.model_dump(mode="json")} if record.study else {})
+    study = record.study
+    return document | ({"study": study.model_dump(mode="json"), "epochs_saved": study.epochs_saved} if study else {})
 
 
 def trained_text(record: "records.Trained") -> str:
@@ -103,7 +115,8 @@ def trained_text(record: "records.Trained") -> str:
         study = record.study
         lines.append(
             f"study {study.id}: {study.trials} trials, {study.finished} finished, "
-            f"{study.failed} failed, {study.stopped_early} stopped early"
+            f"{study.failed} failed, {study.stopped_early} stopped early, "
+            f"{study.epochs_saved:,} of {study.epochs + study.epochs_saved:,} epochs saved"
         )
     for side, metrics in record.metrics.items():
         lines += ["", f"on {side}:", metrics_text(metrics, record.intervals)]

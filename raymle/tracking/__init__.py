@@ -4,6 +4,7 @@ from raymle.tracking.code import tee_stdout as tee_stdout
 from raymle.tracking.facts import describe as describe
 from raymle.tracking.facts import describe_inputs as describe_inputs
 from raymle.tracking.facts import record_result as record_result
+from raymle.tracking.facts import record_study as record_study
 from raymle.tracking.facts import reopen as reopen
 from raymle.tracking.origin import has_changed as has_changed
 from raymle.tracking.origin import is_described as is_described

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raymle.config import Spec
-from raymle.records import Seal, Splits, Status, Trained
-from raymle.tracking import notes, origin, registry
+from raymle.records import Seal, Splits, Status, Study, Trained
+from raymle.tracking import notes, origin, registry, studies
 from raymle.tracking.card import card, stamped
 from raymle.tracking.run import Run, start
 
@@ -63,6 +63,20 @@ def record_result(
     run.tags({"raymle.machine.threads": str(trained.threads)})
     run.model(Path(trained.bundle), name=spec.name, signature=registry.signature(splits.data_schema))
     describe(run, store, card(trained, spec, seal=receipt))
+
+
+def record_study(run: Run, store: "Store", study: Study, *, best: str, name: str, splits: Splits) -> None:
+    """Record what a session of a study came to: counts, report, storage, and the best trial's model."""
+    counts = ("trials", "finished", "failed", "stopped_early", "epochs", "epochs_saved", "seconds", "dollars")
+    run.metrics({each: getattr(study, each) for each in counts}, step=study.trials)
+    run.tags({"raymle.best_run": best})
+    for file in ("study.html", "optuna.log"):
+        path = store.root / "studies" / study.id / file
+        if path.exists():
+            run.artifact(path)
+    before = studies.result(store, study.id)
+    if before is None or before.best != best:
+        run.model(store.fetch(f"runs/{best}/bundle"), name=name, signature=registry.signature(splits.data_schema))
 
 
 def describe(run: Run, store: "Store", text: str = "") -> None:

@@ -41,6 +41,12 @@ def of(store: "Store", run_id: str) -> str | None:
     return str(found["key"]) if found else None
 
 
+def held_by(store: "Store", run_id: str) -> str | None:
+    """Return the key that a run was started with, as long as no other run has it now."""
+    key = of(store, run_id)
+    return key if key and holder(store, key) == run_id else None
+
+
 def holder(store: "Store", key: str) -> str | None:
     """Return the run that a key belongs to now."""
     found: str | None = _claim(store, key)[1].get("run_id")

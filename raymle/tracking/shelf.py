@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from raymle.config import Spec
 from raymle.errors import ArtifactError, ConflictError, UsageError
-from raymle.records import Metrics, Splits, Status, Trained
-from raymle.tracking import keys
+from raymle.records import Metrics, Splits, Status, Study, Trained
+from raymle.tracking import keys, studies
 from raymle.tracking.claims import is_alive, is_here, myself, read
 
 if TYPE_CHECKING:
@@ -71,6 +71,44 @@ def hold(store: "Store", run_id: str, spec: Spec, splits: Splits, *, kind: str, 
 def let_go(store: "Store", run_id: str) -> None:
     """Say that a run is over that has no record of its own, as a study has none: its best run has."""
     _end(store, run_id, {})
+
+
+def crown(store: "Store", trained: Trained, study: Study, *, key: str | None = None) -> Trained:
+    """Say which run a session of a study came to, and that the study is over for now."""
+    studies.add(store, trained.run_id, study)
+    if key:
+        keys.claim(store, key, trained.run_id, instead_of=study.id)
+    let_go(store, study.id)
+    return trained.model_copy(update={"study": study})
+
+
+def require_free(store: "Store", study_id: str, *, take_over: bool = False) -> None:
+    """Make sure that nobody works on a study.
+
+    Raises:
+        ConflictError: another process does, or may do on another machine.
+    """
+    _, claim, over = _attempt(store, study_id)
+    if claim is None or over is not None or not is_alive(claim):
+        return
+    if is_here(claim):
+        raise ConflictError(f"another process works on study {study_id}", hint="wait for it, or end it")
+    if not take_over:
+        raise ConflictError(
+            f"study {study_id} is running on another machine, as far as this one can know",
+            hint="if that machine is gone, add --take-over",
+        )
+
+
+def splits_of(store: "Store", run_id: str) -> str:
+    """Return the id of the prepared data that a run, or a study, was begun with."""
+    claim = _attempt(store, run_id)[1]
+    return str(claim["splits_id"]) if claim else load(store, run_id).splits_id
+
+
+def finished(store: "Store", run_id: str) -> Trained | None:
+    """Return the record of a run that is finished; None when it is not."""
+    return _record(store, run_id) if _has_record(store, run_id) else None
 
 
 def held(store: "Store") -> set[str]:
@@ -160,7 +198,8 @@ def find(store: "Store", ref: str) -> str:
         return near[0]
     if len(near) > 1:
         raise ArtifactError(f"{ref!r} is the start of {len(near)} runs: {_some(near)}", hint="type more of it")
-    best = [trained.run_id for trained in every(store) if trained.study and trained.study.id.startswith(ref or "-")]
+    found = {name: studies.result(store, name) for name in store.names("studies") if ref and name.startswith(ref)}
+    best = [each.best for each in found.values() if each]
     if len(best) == 1:
         return best[0]
     close = get_close_matches(ref, names, n=3, cutoff=0.5)
@@ -215,7 +254,7 @@ def _record(store: "Store", run_id: str) -> Trained | None:
     data = read(store, f"runs/{run_id}/record.json")
     try:
         if data:
-            return Trained.model_validate(data)
+            return _with_study(store, Trained.model_validate(data))
         _, claim, over = _attempt(store, run_id)
         if over is not None:
             return Trained.model_validate(over["record"]) if "record" in over else None
@@ -226,6 +265,13 @@ def _record(store: "Store", run_id: str) -> Trained | None:
     except ValidationError as error:
         problem = str(error).splitlines()[0]
         raise ArtifactError(f"runs/{run_id}/record.json is damaged: {problem}", hint="remove that folder") from None
+
+
+def _with_study(store: "Store", trained: Trained) -> Trained:
+    """Put the newest counts of its study into a record; a former best keeps those of its time."""
+    newest = studies.result(store, trained.study.id) if trained.study else None
+    is_best = newest is not None and newest.best == trained.run_id
+    return trained.model_copy(update={"study": newest.study}) if newest and is_best else trained
 
 
 def _attempts(run_id: str) -> str:

@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from raymle.config.train import TrainConfig
 from raymle.records import Epoch, Metrics
 
+STOP, SAVE = True, False
+"""What the caller of a training may answer to a report, besides None: end with the best weights; keep a checkpoint,
+and report the same epoch again."""
+
 
 @final
 @dataclass

@@ -149,6 +149,17 @@ def load(store: Store, folder: str, position: Position) -> State:
         raise ArtifactError(f"{path} cannot be read: {error}") from None
 
 
+def copy(store: Store, source: str, target: str) -> Position | None:
+    """Let a run go on from another one's newest whole checkpoint; its own are gone. None when there is none."""
+    found = newest(store, folder_of(source)).position
+    if found is None or source == target:
+        return found
+    state = load(store, folder_of(source), found)
+    forget(store, target)
+    save(store, folder_of(target), found, state)
+    return found
+
+
 def positions(store: Store, folder: str) -> list[Position]:
     """Return where there are checkpoints, whole or not, newest first."""
     return sorted((Position.of(name) for name in store.names(folder) if _is_position(name)), reverse=True)

@@ -17,7 +17,7 @@ from raymle.data.shards import Arrays
 from raymle.model.network import forward
 from raymle.records import Epoch, Metrics
 from raymle.train import order
-from raymle.train.best import Best
+from raymle.train.best import SAVE, STOP, Best
 from raymle.train.checkpoint import Position
 from raymle.train.keeper import Keeper, Wish, restore_random
 from raymle.train.learner import Learned, Learner, unwell
@@ -70,8 +70,11 @@ def epochs(
             break
         if wish.save:
             keep(learner, best, None, keeper)
-        stop = yield report
-        if wish.stop or agreed(world, stop=bool(stop)):
+        answer = yield report
+        while answer is SAVE:
+            keep(learner, best, None, keeper)
+            answer = yield report
+        if wish.stop or agreed(world, stop=answer is STOP):
             best.is_stopped = wish.stop
             break
         learned = None

@@ -1,194 +1,297 @@
 """What the driver knows of a study: proposals from Optuna, reports from trials, and which is best.
 
-Knows nothing of Ray: ``conduct`` feeds it.
+Knows nothing of Ray: ``conduct`` feeds it. What it is told is in the Optuna storage before it is acted upon.
 """
 
 import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from raymle.config.tune import BudgetConfig
 from raymle.errors import WorkError
-from raymle.records import Epoch, Fitted, Status, Study
+from raymle.measure import prices
+from raymle.records import Epoch, Fitted, Study
 from raymle.tracking import Run
-from raymle.tune.space import Node, flat, suggest
+from raymle.tune import budget
+from raymle.tune.attempts import STATUS, Attempt
+from raymle.tune.budget import Spent
+from raymle.tune.progress import Progress, Row, epochs_saved
+from raymle.tune.progress import State as RowState
+from raymle.tune.samplers import sampler
+from raymle.tune.setting import Setting, alike
+from raymle.tune.space import flat, suggest
+from raymle.tune.storage import RUN, SPENT, VALUES, trials
 
 if TYPE_CHECKING:
     import optuna
 
-State = Literal["running", "finished", "stopped", "failed"]
-STATUS: dict[State, Status] = {
-    "running": "killed",
-    "finished": "finished",
-    "stopped": "killed",
-    "failed": "failed",
-}
-
-
-@dataclass
-class Attempt:
-    """One trial as the driver sees it."""
-
-    run: Run
-    values: dict[str, Any]
-    asked: "optuna.Trial"
-    state: State = "running"
-    score: float | None = None
-    history: list[Epoch] = field(default_factory=list)
-    fitted: Fitted | None = None
-    reason: str = ""
+PUBLISH_S, SHOW_S = 5.0, 0.25
 
 
 @dataclass
 class Book:
-    """Every attempt of one study, by Tune's id of the trial."""
+    """Every attempt of one study, by the id of its run."""
 
-    study: "optuna.Study"
-    space: Mapping[str, Node]
-    open_run: Callable[[int], Run]
-    budget: BudgetConfig
-    show: Callable[[str], None]
+    studies: "Sequence[optuna.Study]"
+    setting: Setting
     attempts: dict[str, Attempt] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    """The attempts of each of Tune's trials."""
+    ended: list[Attempt] = field(default_factory=list)
+    """In the order in which they ended."""
     started: float = field(default_factory=time.monotonic)
 
-    @property
-    def is_maximised(self) -> bool:
-        """Whether more is better."""
-        return self.study.direction.name == "MAXIMIZE"
+    def __post_init__(self) -> None:
+        """Recall what earlier sessions did."""
+        self.study = self.studies[-1]
+        self._before = Spent(**json.loads(self.study.user_attrs.get(SPENT, "{}")))
+        self._published = self.started
+        self._shown = 0.0
+        for trial in trials(self.studies):
+            self._recall(trial)
+        self.resumed = len(self.attempts)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave everything out: Tune pickles whoever listens into a file that nobody reads."""
         return {}
 
-    def propose(self, trial_id: str) -> dict[str, Any] | None:
-        """Start an attempt and return what its trial needs; None when the budget is spent."""
-        if self.is_late() or self._is_stuck():
-            return None
-        asked = self.study.ask()
-        values = suggest(asked, self.space)
-        run = self.open_run(asked.number + 1)
-        asked.set_user_attr("run_id", run.id)
-        run.params(flat(values))
-        self.attempts[trial_id] = Attempt(run, values, asked)
-        return {"run_id": run.id, "values": json.dumps(values)}
+    @property
+    def metric(self) -> str:
+        """The metric that decides."""
+        return next(iter(self.setting.objectives))
 
-    def hear(self, trial_id: str, report: Mapping[str, Any]) -> None:
-        """Take one report of a trial: an epoch, the end, or the reason of its failure."""
-        attempt = self.attempts[trial_id]
-        attempt.reason = report.get("reason", "")
-        if "report" in report:
-            epoch = Epoch.model_validate(report["report"])
-            attempt.history.append(epoch)
-            attempt.score = None if math.isnan(report["score"]) else report["score"]
-            attempt.run.metrics(epoch.metrics, step=epoch.epoch)
-        if "fitted" in report:
-            attempt.fitted, attempt.state = Fitted.model_validate(report["fitted"]), "finished"
+    @property
+    def is_maximised(self) -> bool:
+        """Whether more of it is better."""
+        return self.setting.objectives[self.metric]
 
-    def keep(self, trial_id: str, fitted: str) -> None:
-        """Take what a trial saved when it was told to stop early."""
-        attempt = self.attempts[trial_id]
-        attempt.fitted, attempt.state = Fitted.model_validate(json.loads(fitted)), "stopped"
+    def propose(self, trial_id: str) -> list[Attempt]:
+        """Start the next attempts, to be trained as one of Tune's trials; none when the study is over."""
+        if self.is_late() or budget.is_stuck(self.setting.config.budget, [*map(self.rank, self.ended)]):
+            return []
+        waiting = [each for each in self.attempts.values() if each.state == "waiting"] or self._ask()
+        members = alike(waiting, self.setting.group)
+        for attempt in members:
+            self._begin(attempt)
+        self.groups[trial_id] = [attempt.run_id for attempt in members]
+        return members
+
+    def hear(self, told: Mapping[str, Any]) -> None:
+        """Take one report of an attempt: an epoch, its end, or the reason of its failure."""
+        attempt = self.attempts[told["run_id"]]
+        attempt.reason = told.get("reason", "")
+        attempt.seconds = told.get("seconds", attempt.seconds)
+        attempt.dollars = prices.cost(attempt.seconds, self.setting.share * self.setting.per_hour)
+        if "entered" in told:
+            entered = told["entered"]
+            attempt.history = self.attempts[entered["run_id"]].history[: entered["epochs"]]
+        if "report" in told:
+            self._hear_epoch(attempt, Epoch.model_validate(told["report"]), told["score"])
+        if "fitted" in told:
+            attempt.fitted = Fitted.model_validate(told["fitted"])
+        if "fitted" in told or attempt.reason:
+            self._settle(attempt, is_stopped=told.get("stopped", False))
 
     def settle(self, trial_id: str, reason: str = "") -> None:
-        """Close an attempt: tell Optuna and the tracked run how it ended."""
-        attempt = self.attempts[trial_id]
-        attempt.reason = attempt.reason or reason
-        if attempt.fitted is None or attempt.reason:
-            attempt.state = "failed"
-        self._tell_optuna(attempt)
-        self._tell_run(attempt)
-        self.show(_line(attempt, len(self._ended())))
+        """Close what is still open of one of Tune's trials."""
+        for run_id in self.groups[trial_id]:
+            attempt = self.attempts[run_id]
+            if not attempt.is_over:
+                attempt.reason = reason or ("" if attempt.fitted else "it left no model")
+                self._settle(attempt, is_stopped=True)
 
     def close(self) -> None:
-        """End the runs of trials that never came to an end."""
-        for attempt in self.attempts.values():
-            if attempt.state == "running":
-                self._tell_run(attempt)
+        """End the runs of trials that never came to an end; they go on when the study does."""
+        for attempt in [each for each in self.attempts.values() if each.state == "running"]:
+            self._tell_run(attempt)
+        self._save_spent()
+        self.setting.publish()
+        self.setting.show(self.progress())
+
+    @property
+    def spent(self) -> Spent:
+        """What the study has taken so far."""
+        seconds = time.monotonic() - self.started
+        dollars = prices.cost(seconds, self.setting.per_hour)
+        return Spent(self._before.seconds + seconds, self._before.dollars + dollars)
 
     def is_late(self) -> bool:
-        """Whether the minutes are over: nothing new starts, and what runs stops after its epoch."""
-        minutes = self.budget.minutes
-        return minutes is not None and time.monotonic() - self.started > 60 * minutes
+        """Whether the budget is over: nothing new starts, and what runs stops after its epoch."""
+        return budget.is_spent(self.setting.config.budget, self.spent)
 
-    def best(self) -> Attempt:
-        """Return the attempt with the best score, one stopped early included: its best weights were kept.
+    def candidates(self) -> list[Attempt]:
+        """Return the attempts that left a model, best first; one stopped early kept its best weights.
 
         Raises:
             WorkError: every trial failed.
         """
         whole = [attempt for attempt in self.attempts.values() if attempt.fitted]
         if not whole:
-            raise WorkError(_failures(self.attempts), hint="`raymle ui` shows each trial with its settings")
-        return max(whole, key=self._rank)
+            raise WorkError(_failures(self._begun()), hint="`raymle ui` shows each trial with its settings")
+        return sorted(whole, key=self.rank, reverse=True)
 
     def record(self, study_id: str) -> Study:
         """Count how the trials ended."""
-        states = Counter(attempt.state for attempt in self.attempts.values())
+        begun, progress = self._begun(), self.progress()
+        states = Counter(attempt.state for attempt in begun)
         return Study(
             id=study_id,
-            trials=len(self.attempts),
+            trials=len(begun),
             finished=states["finished"],
             failed=states["failed"],
             stopped_early=states["stopped"],
+            resumed=self.resumed,
+            epochs=sum(row.epochs for row in progress.rows),
+            epochs_saved=epochs_saved(progress),
+            seconds=round(self.spent.seconds, 1),
+            dollars=round(self.spent.dollars, 4),
         )
 
-    def _rank(self, attempt: Attempt) -> float:
+    def progress(self) -> Progress:
+        """Return what a person may look at."""
+        config, spent = self.setting.config, self.spent
+        return Progress(
+            metric=self.metric, is_maximised=self.is_maximised, trials=config.trials,
+            rows=tuple(self._row(attempt) for attempt in self._begun()), elapsed_s=spent.seconds,
+            minutes=config.budget.minutes, dollars=spent.dollars, max_dollars=config.budget.dollars,
+            at_once=self.setting.at_once,
+        )  # fmt: skip
+
+    def exploit(self, trial_id: str, donor_id: str, explore: Callable[[dict[str, Any]], dict[str, Any]]) -> Attempt:
+        """Let an attempt go on with another one's weights, and with its settings a little changed."""
+        attempt, donor = (self.attempts[self.groups[each][0]] for each in (trial_id, donor_id))
+        attempt.values, attempt.score = explore(donor.values), donor.score
+        settings = json.dumps(flat(attempt.values))
+        told = f"after epoch {donor.paused_at} it went on from {donor.run_id} with {settings}"
+        self.runs[attempt.run_id].tags({"raymle.exploited": told})
+        return attempt
+
+    def rank(self, attempt: Attempt) -> float:
+        """Return how good an attempt is, higher is better."""
         if attempt.score is None:
             return float("-inf")
         return attempt.score if self.is_maximised else -attempt.score
 
-    def _ended(self) -> list[Attempt]:
-        return [attempt for attempt in self.attempts.values() if attempt.state != "running"]
+    def _begun(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts.values() if attempt.state != "waiting"]
 
-    def _is_stuck(self) -> bool:
-        """Whether the last ``no_improvement`` ended trials brought no better best."""
-        patience, ended = self.budget.no_improvement, self._ended()
-        if patience is None or len(ended) <= patience:
-            return False
-        return max(map(self._rank, ended[-patience:])) <= max(map(self._rank, ended[:-patience]))
+    def _recall(self, trial: "optuna.trial.FrozenTrial") -> None:
+        """Take up an attempt of an earlier session; one whose end was kept, but not told, is told now."""
+        from optuna import Trial
+
+        attempt = self._attempt(trial.user_attrs[RUN], trial.number, json.loads(trial.user_attrs[VALUES]))
+        run_id = attempt.run_id
+        ended = self.setting.recall(run_id)
+        if ended:
+            attempt.restore(ended)
+            self.ended.append(attempt)
+        elif trial.state.is_finished():
+            attempt.state, attempt.reason = "failed", "its record is gone"
+        if not trial.state.is_finished():
+            attempt.asked = Trial(self.study, trial._trial_id)  # noqa: SLF001  Optuna's way to go on with a trial
+            attempt.reported = set(trial.intermediate_values)
+            if ended:
+                self._tell_optuna(attempt)
+                self.runs[run_id] = self.setting.open_run(run_id, trial.number + 1)
+                self._tell_run(attempt)
+
+    def _ask(self) -> list[Attempt]:
+        count = min(self.setting.together, self.setting.config.trials - len(self.attempts))
+        return [self._ask_one() for _ in range(count)]
+
+    def _ask_one(self) -> Attempt:
+        self.study.sampler = sampler(self.setting.config, len(self.attempts))
+        asked = self.study.ask()
+        values = suggest(asked, self.setting.space)
+        asked.set_user_attr(VALUES, json.dumps(values))
+        run_id = asked.user_attrs.get(RUN) or self.setting.new_id()
+        asked.set_user_attr(RUN, run_id)  # last: a trial without it was never begun
+        attempt = self._attempt(run_id, asked.number, values)
+        attempt.asked = asked
+        return attempt
+
+    def _attempt(self, run_id: str, number: int, values: dict[str, Any]) -> Attempt:
+        most, shape = self.setting.most_epochs(values), self.setting.shape(values)
+        attempt = self.attempts[run_id] = Attempt(run_id, number, values, most, shape)
+        return attempt
+
+    def _begin(self, attempt: Attempt) -> None:
+        attempt.state = "running"
+        attempt.recorded = self.setting.known(attempt.run_id)
+        run = self.runs[attempt.run_id] = self.setting.open_run(attempt.run_id, attempt.number + 1)
+        if not attempt.recorded:
+            run.params(flat(attempt.values))
+
+    def _hear_epoch(self, attempt: Attempt, epoch: Epoch, score: float) -> None:
+        attempt.history.append(epoch)
+        attempt.score = None if math.isnan(score) else score
+        if epoch.epoch not in attempt.recorded:
+            attempt.recorded.add(epoch.epoch)
+            self.runs[attempt.run_id].metrics(epoch.metrics, step=epoch.epoch)
+        if attempt.score is not None and epoch.epoch not in attempt.reported and len(self.setting.objectives) == 1:
+            attempt.reported.add(epoch.epoch)
+            attempt.asked.report(epoch.metrics[self.metric], step=epoch.epoch)
+
+    def _settle(self, attempt: Attempt, *, is_stopped: bool) -> None:
+        attempt.state = "failed" if attempt.reason or not attempt.fitted else "stopped" if is_stopped else "finished"
+        self.ended.append(attempt)
+        self.setting.keep(attempt.run_id, attempt.ended())
+        self._tell_optuna(attempt)
+        self._tell_run(attempt)
+        self._save_spent()
+        now = time.monotonic()
+        if now - self._published > PUBLISH_S:
+            self._published = now
+            self.setting.publish()
+        if now - self._shown > SHOW_S:
+            self._shown = now
+            self.setting.show(self.progress())
 
     def _tell_optuna(self, attempt: Attempt) -> None:
         from optuna.trial import TrialState
 
-        if attempt.state == "failed" or attempt.score is None:
-            self.study.tell(attempt.asked, state=TrialState.FAIL)
-        elif attempt.state == "stopped":
-            attempt.asked.report(attempt.score, step=len(attempt.history))
-            self.study.tell(attempt.asked, state=TrialState.PRUNED)
-        else:
-            self.study.tell(attempt.asked, attempt.score)
+        values = attempt.objectives([*self.setting.objectives])
+        if attempt.state == "failed" or values is None:
+            self.study.tell(attempt.number, state=TrialState.FAIL)
+        elif attempt.state == "stopped" and len(values) == 1:
+            self.study.tell(attempt.number, state=TrialState.PRUNED)
+        else:  # among several objectives its best weights are as good a trade as any
+            self.study.tell(attempt.number, values)
 
     def _tell_run(self, attempt: Attempt) -> None:
         told = {"raymle.trial": attempt.state, "raymle.reason": attempt.reason[:4000]}
         if attempt.state == "stopped":
             told["raymle.reason"] = f"stopped early after epoch {len(attempt.history)}"
-        attempt.run.tags({name: value for name, value in told.items() if value})
-        attempt.run.finish(STATUS[attempt.state])
+        run = self.runs.pop(attempt.run_id)
+        run.tags({name: value for name, value in told.items() if value})
+        run.finish(STATUS[attempt.state])
+
+    def _save_spent(self) -> None:
+        self.study.set_user_attr(SPENT, json.dumps(vars(self.spent)))
+
+    def _row(self, attempt: Attempt) -> Row:
+        return Row(
+            number=attempt.number + 1, run_id=attempt.run_id, state=_shown(attempt), score=attempt.score,
+            epochs=len(attempt.history), most_epochs=attempt.most_epochs, settings=flat(attempt.values),
+            seconds=attempt.seconds, reason=attempt.reason,
+        )  # fmt: skip
 
 
-def _line(attempt: Attempt, place: int) -> str:
-    settings = " ".join(f"{path.split('.')[-1]}={_short(value)}" for path, value in flat(attempt.values).items())
-    score = "-" if attempt.score is None else f"{attempt.score:.4f}"
-    epochs = f"{len(attempt.history)} epochs" if len(attempt.history) != 1 else "1 epoch"
-    reason = f": {attempt.reason.splitlines()[0]}" if attempt.reason else ""
-    return f"trial {place}  {score}  {attempt.state:<8}  {epochs}  {settings}{reason}"
+def _shown(attempt: Attempt) -> RowState:
+    return "running" if attempt.state == "waiting" else attempt.state
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value).replace(" ", "")
-
-
-def _failures(attempts: Mapping[str, Attempt]) -> str:
+def _failures(attempts: Sequence[Attempt]) -> str:
     if not attempts:
         return "no trial was started before the budget was spent"
     return "\n  ".join([f"all {len(attempts)} trials failed:", *_causes(attempts)])
 
 
-def _causes(attempts: Mapping[str, Attempt]) -> Iterator[str]:
-    causes = Counter(attempt.reason or "no epoch was finished" for attempt in attempts.values())
+def _causes(attempts: Sequence[Attempt]) -> Iterator[str]:
+    causes = Counter(attempt.reason or "no epoch was finished" for attempt in attempts)
     for cause, count in causes.most_common():
         yield f"{count} x {cause}"

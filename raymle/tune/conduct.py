@@ -1,45 +1,50 @@
 """A study on Ray Tune: who proposes, who listens, who stops, and silence."""
 
+import json
 import logging
 import os
 import shutil
-import warnings
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
-from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from raymle.config import TuneConfig
-from raymle.config.train import ResourcesConfig
+from raymle.errors import ResourceError
+from raymle.records import Fitted
+from raymle.tune.attempts import Attempt
 from raymle.tune.book import Book
-from raymle.tune.space import Node, grid
-from raymle.tune.trial import FITTED, Task, Trial
+from raymle.tune.halving import Halving
+from raymle.tune.schedulers import PAUSING, scheduler
+from raymle.tune.trial import LEFT, Trial
+from raymle.tune.work import Work
 
 SWITCHES = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the study, not just its loop
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own record of a study is never read
     "RAY_AIR_NEW_OUTPUT": "0",  # the new tables ignore verbose=0
 }
+UNSCHEDULED_S = 120.0
+"""Seconds after which a trial that no node takes, while none runs, is told."""
 
 
 class Proposer(Searcher):
     """Asks the book for the next trial."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, halving: Halving | None) -> None:
         super().__init__(metric="score", mode="max" if book.is_maximised else "min")
-        self._book = book
+        self._book, self._halving = book, halving
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial's settings, or that there is none."""
-        return self._book.propose(trial_id) or Searcher.FINISHED
+        members = self._book.propose(trial_id)
+        return configured(members, self._halving) if members else Searcher.FINISHED
 
     def on_trial_complete(
         self,
@@ -56,27 +61,59 @@ class Proposer(Searcher):
 class Listener(tune.Callback):
     """Hands the book what trials report. Tune calls by name, so what is not needed is not named."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, book: Book, halving: Halving | None, finish: Callable[[Attempt], Fitted]) -> None:
+        self._book, self._halving, self._finish = book, halving, finish
+        self._heard = time.monotonic()
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:  # type: ignore[override]
         """Take a report; a trial that is told to stop first has to save its best weights."""
-        self._book.hear(trial.trial_id, result)
-        if result.get(DONE) and "fitted" not in result and "reason" not in result:
+        self._heard = time.monotonic()
+        for told in result["members"]:
+            if self._halving and len(self._book.groups[trial.trial_id]) > 1 and "report" in told:
+                self._halving.hear(told["run_id"], told["report"]["epoch"], told["score"])  # for later stacks
+            self._book.hear(told)
+        is_over = all(self._book.attempts[run_id].is_over for run_id in self._book.groups[trial.trial_id])
+        if result.get(DONE) and not is_over:
             result[SHOULD_CHECKPOINT] = True
 
-    def on_checkpoint(self, *, trial: Any, checkpoint: Any, **_: Any) -> None:  # type: ignore[override]
-        """Take what a stopped trial saved."""
+    def on_checkpoint(self, *, checkpoint: Any, **_: Any) -> None:  # type: ignore[override]
+        """Take how a stopped or paused trial was left."""
         with checkpoint.as_directory() as folder:
-            self._book.keep(trial.trial_id, Path(folder, FITTED).read_text())
+            left = json.loads(Path(folder, LEFT).read_text())
+        if "paused_at" in left:
+            self._book.attempts[left["run_id"]].paused_at = left["paused_at"]
+            return
+        for told in left.get("members", [left]):
+            self._book.hear(told)
 
     def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        """Close an attempt."""
+        """Close an attempt; one that was stopped while it was paused gets its bundle now."""
+        attempts = [self._book.attempts[run_id] for run_id in self._book.groups[trial.trial_id]]
+        for attempt in attempts:
+            if not attempt.is_over and attempt.paused_at:
+                attempt.fitted = self._finish(attempt)
         self._book.settle(trial.trial_id)
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         """Close an attempt whose actor is gone."""
         self._book.settle(trial.trial_id, _last_words(trial.error_file))
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:  # noqa: ARG002  Ray's signature
+        """Refuse to wait for ever for a place that other work has taken."""
+        states = {trial.status for trial in trials}
+        if "RUNNING" in states or "PENDING" not in states:
+            self._heard = time.monotonic()
+        elif time.monotonic() - self._heard > UNSCHEDULED_S:
+            raise ResourceError(
+                f"no trial could start in {UNSCHEDULED_S:.0f} s: other work has the cluster's CPUs or GPUs",
+                hint="wait for it, or end it; then the same command with --resume goes on",
+            )
+
+
+def configured(members: list[Attempt], halving: Halving | None) -> dict[str, Any]:
+    """Return what Tune hands to an actor."""
+    told = [{"run_id": attempt.run_id, "values": attempt.values} for attempt in members]
+    return {"members": json.dumps(told), "halving": halving if len(members) > 1 else None}
 
 
 def _last_words(file: str | None) -> str:
@@ -86,32 +123,58 @@ def _last_words(file: str | None) -> str:
     return f"its process died: {told[-1]}" if told else "its process died"
 
 
-def run(book: Book, task: Task, config: TuneConfig, *, folder: Path, at_once: int, most_epochs: int) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where trials run, and how many at one time."""
+
+    folder: Path
+    """Ray Tune's own files while the study runs; removed after it."""
+    needs: dict[str, float]
+    """Of one trial's actor, in Ray's words."""
+    at_once: int
+
+
+def run(
+    book: Book,
+    work: Work,
+    place: Place,
+    *,
+    halving: Halving | None,
+    finish: Callable[[Attempt], Fitted],
+    explore: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
     """Run the trials to their ends; what they tell is in the book.
 
     Args:
         book: Proposes and listens.
-        task: What all trials share.
-        config: How many trials, and who stops them.
-        folder: Ray Tune's own files while the study runs; removed after it.
-        at_once: Trials at one time.
-        most_epochs: Epochs of the longest trial.
+        work: What all trials share.
+        place: Where, and how many.
+        halving: ASHA's rule, which has heard earlier sessions; None for other schedulers.
+        finish: Makes the bundle of an attempt that was stopped while it was paused.
+        explore: Changes a good trial's values a little.
     """
-    trainable = tune.with_resources(tune.with_parameters(Trial, task=task), needs(task.spec.train.resources))
+    config = book.setting.config
+
+    def exploit(trial_id: str, donor_id: str) -> dict[str, Any]:
+        attempt = book.exploit(trial_id, donor_id, explore)
+        return configured([attempt], None)
+
     tuner = tune.Tuner(
-        trainable,
+        tune.with_resources(tune.with_parameters(Trial, work=work), place.needs),
         tune_config=tune.TuneConfig(
-            search_alg=Proposer(book),
-            scheduler=scheduler(config, most_epochs, "max" if book.is_maximised else "min"),
+            search_alg=Proposer(book, halving),
+            scheduler=scheduler(
+                config, is_maximised=book.is_maximised, most_epochs=work.most_epochs, halving=halving, exploit=exploit
+            ),
             num_samples=config.trials,
-            max_concurrent_trials=at_once,
+            max_concurrent_trials=None if config.scheduler in PAUSING else place.at_once,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=folder.name,
-            storage_path=str(folder.parent),
-            callbacks=[Listener(book)],
+            name=place.folder.name,
+            storage_path=str(place.folder.parent),
+            callbacks=[Listener(book, halving, finish)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             stop=lambda trial_id, result: book.is_late(),  # noqa: ARG005  Ray's signature
             verbose=0,
@@ -122,56 +185,7 @@ def run(book: Book, task: Task, config: TuneConfig, *, folder: Path, at_once: in
             tuner.fit()
     finally:
         book.close()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def needs(resources: ResourcesConfig) -> dict[str, float]:
-    """Return what one trial needs, in Ray's words."""
-    return {"CPU": resources.cpu} | ({"GPU": resources.gpu} if resources.gpu else {})
-
-
-def scheduler(config: TuneConfig, most_epochs: int, mode: str) -> TrialScheduler | None:
-    """Return who stops a bad trial early; a trial of one epoch has no early."""
-    if config.scheduler == "none" or most_epochs < 2:
-        return None
-    return ASHAScheduler(
-        time_attr="epoch",
-        metric="score",
-        mode=mode,
-        max_t=most_epochs - 1,  # the last epoch is no rung: a trial that got there is finished
-        reduction_factor=3,
-        stop_last_trials=False,
-    )
-
-
-def optimiser(config: TuneConfig, storage: Path, name: str, space: dict[str, Node], *, up: bool) -> optuna.Study:
-    """Open the study in its Optuna storage, with the grid's points queued if it is a grid."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(storage))),
-            sampler=sampler(config),
-            study_name=name,
-            direction="maximize" if up else "minimize",
-        )
-    if config.algorithm == "grid":
-        for point in grid(space)[: config.trials]:
-            study.enqueue_trial(point)
-    return study
-
-
-def sampler(config: TuneConfig) -> optuna.samplers.BaseSampler:
-    """Return who proposes."""
-    if config.algorithm == "tpe":
-        return optuna.samplers.TPESampler(
-            seed=config.seed,
-            n_startup_trials=max(4, min(10, config.trials // 3)),
-            multivariate=True,
-            group=True,  # conditional ranges
-            constant_liar=True,  # trials run side by side
-        )
-    return optuna.samplers.RandomSampler(seed=config.seed)
+        shutil.rmtree(place.folder, ignore_errors=True)
 
 
 @contextmanager

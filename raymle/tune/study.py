@@ -1,58 +1,45 @@
-"""A search from spec to winner: check it, size it, run it, choose."""
+"""A search from spec to candidates: size it, run it, put them in order."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
-from raymle import loader, tracking
+from raymle import loader
 from raymle import train as training
 from raymle.config import Spec, TuneConfig
-from raymle.config.train import ResourcesConfig
-from raymle.errors import ResourceError, SpecError, UsageError
-from raymle.measure import metrics
+from raymle.measure import prices
 from raymle.records import Epoch, Fitted, Splits, Study
 from raymle.store import Store
 from raymle.tracking import Run
-from raymle.tune import space
+from raymle.tune import capacity, space
+from raymle.tune.attempts import Attempt
+from raymle.tune.check import most_epochs, objectives, varied
 
 if TYPE_CHECKING:
-    from raymle.tune.trial import Epochs
-
-ALGORITHMS = ("random", "grid", "tpe")
-SCHEDULERS = ("none", "asha")
+    from raymle.tune.work import Work
 
 
+@final
 @dataclass(frozen=True)
-class Found:
-    """A study's winner: all that the record of its run needs."""
+class Candidate:
+    """A trial that left a model: all that the record of its run needs."""
 
     run_id: str
     spec: Spec
     fitted: Fitted
     history: list[Epoch]
+    facts: Mapping[str, float]
+    """What is known without measuring: metrics of the best epoch, parameters, size, seconds, dollars, epochs."""
+
+
+@final
+@dataclass(frozen=True)
+class Searched:
+    """What a search brought."""
+
     study: Study
-
-
-def check(spec: Spec) -> TuneConfig:
-    """Find what is wrong with a search before anything is started.
-
-    Raises:
-        SpecError: a range is not one, or holds a value that its path can't take.
-        UsageError: it asks for what this version does not have.
-    """
-    config = spec.tune or TuneConfig()
-    tree = space.parse(config.space)
-    _check_ready(spec, config)
-    for path, value in space.probes(tree):
-        try:
-            varied = loader.override(spec, {path: value})
-            training.check(varied.train, varied.model, folder=varied.folder)
-        except (SpecError, UsageError) as error:
-            raise type(error)(f"tune.space: {path} can't be {value!r}: {error}", hint=error.hint) from None
-    if config.algorithm == "grid":
-        space.grid(tree)
-    return config
+    candidates: list[Candidate]
+    """Best first; never empty."""
 
 
 def search(
@@ -63,9 +50,9 @@ def search(
     metric: str,
     store: Store,
     run: Run,
-    train: "Callable[..., Epochs] | None" = None,
-) -> Found:
-    """Run a study on the Ray that is connected; nothing is trained twice.
+    train: Any = None,
+) -> Searched:
+    """Run a study on the Ray that is connected, or go on with it; nothing is trained twice.
 
     Args:
         config: The search, as ``check`` returned it.
@@ -78,100 +65,70 @@ def search(
     """
     import ray
 
-    from raymle.tune import conduct
+    from raymle.tune import alone, conduct, setting, storage
     from raymle.tune.book import Book
-    from raymle.tune.trial import Task
+    from raymle.tune.display import display
+    from raymle.tune.explore import explore
 
-    up = metrics.higher_is_better(metric)
-    tree = space.parse(config.space)
+    tree, goals = space.parse(config.space), objectives(spec, metric)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    at_once = slots(nodes, spec.train.resources)
-    config = config if config.algorithm != "grid" else _whole_grid(config, tree)
-    book = Book(
-        study=conduct.optimiser(config, store.root / "studies" / f"{run.id}.log", run.id, tree, up=up),
-        space=tree,
-        open_run=lambda number: _child(spec, store, run, number),
-        budget=config.budget,
-        show=training.say,
-    )
-    conduct.run(
-        book,
-        Task(spec=spec, splits=splits, metric=metric, is_maximised=up, fit=train or training.fit),
-        config,
-        folder=store.root / "studies" / f"{run.id}.tune",
-        at_once=min(at_once, config.concurrency or at_once),
-        most_epochs=_most_epochs(spec, tree),
-    )
-    return _winner(book, spec, run)
-
-
-def slots(nodes: Iterable[Mapping[str, float]], resources: ResourcesConfig) -> int:
-    """Return how many trials fit at one time; a trial fits on one node or not at all.
-
-    Raises:
-        ResourceError: none does.
-    """
-    have = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
-    fit_here = [
-        math.floor(min(cpu / resources.cpu, gpu / resources.gpu if resources.gpu else math.inf) + 1e-9)
-        for cpu, gpu in have
-    ]
-    if sum(fit_here) < 1:
-        nodes_say = " and ".join(f"{cpu:g} CPU, {gpu:g} GPU" for cpu, gpu in have) or "no node"
-        raise ResourceError(
-            f"a trial needs {resources.cpu:g} CPU and {resources.gpu:g} GPU on one node; "
-            f"the cluster has {nodes_say}: no trial fits",
-            hint="lower train.resources, or use a bigger cluster",
+    workers = training.count(spec.train)
+    fit_at_once = capacity.slots(nodes, spec.train.resources, workers=workers)
+    at_once = min(fit_at_once, config.concurrency or fit_at_once)
+    per_hour = len(nodes) * (prices.per_hour(None, spec.cluster.dollars_per_hour) or 0.0)
+    capacity.check_price(config, per_hour)
+    points = space.grid(tree)[: config.trials] if config.algorithm == "grid" else []
+    config = config.model_copy(update={"trials": len(points) or config.trials})
+    group = 1 if train else capacity.group_size(config, at_once)
+    work = _work(config, spec, splits, goals, train=train)
+    folder = store.root / storage.folder_of(run.id)
+    studies = storage.open_study(store, run.id, space=config.space, nodes=tree, objectives=goals)
+    for point in points:
+        studies[-1].enqueue_trial(point, skip_if_exists=True)
+    with display() as show:
+        given = setting.of(
+            spec, config, tree, store=store, study=run, objectives=goals, show=show, at_once=at_once,
+            together=group * at_once if group > 1 else 1, group=group, per_hour=per_hour, share=1 / fit_at_once,
+        )  # fmt: skip
+        book = Book(studies, given)
+        conduct.run(
+            book,
+            work,
+            conduct.Place(folder / "tune", capacity.needs(spec.train.resources, workers=workers), at_once),
+            halving=_halving(config, book.ended, metric, up=goals[metric], most_epochs=work.most_epochs),
+            finish=lambda attempt: alone.finished(work, attempt.run_id, work.varied(attempt.values)),
+            explore=lambda values: explore(values, tree, seed=config.seed),
         )
-    return sum(fit_here)
+    # report.write(folder, studies[-1], book.progress(), name=spec.name)
+    return Searched(book.record(run.id), [_candidate(attempt, spec) for attempt in book.candidates()])
 
 
-def _check_ready(spec: Spec, config: TuneConfig) -> None:
-    later = {
-        f"tune.algorithm {config.algorithm}": config.algorithm not in ALGORITHMS,
-        f"tune.scheduler {config.scheduler}": config.scheduler not in SCHEDULERS,
-        "tune.budget.dollars": config.budget.dollars is not None,
-        "evaluate.limits on a study's winner": bool(spec.evaluate.limits),
-        "a trial of more than one worker": spec.train.workers != 1,
-    }
-    for what, is_asked in later.items():
-        if is_asked:
-            raise UsageError(
-                f"{what} comes later",
-                hint=f"algorithms: {', '.join(ALGORITHMS)}; schedulers: {', '.join(SCHEDULERS)}; one worker",
-            )
+def _work(config: TuneConfig, spec: Spec, splits: Splits, goals: Mapping[str, bool], *, train: Any) -> "Work":
+    from raymle.tune.schedulers import PAUSING
+    from raymle.tune.work import Work
+
+    metric = next(iter(goals))
+    most = max(most_epochs(each) for each in [spec, *varied(spec, space.parse(config.space))])
+    return Work(
+        spec=spec, splits=splits, metric=metric, is_maximised=goals[metric], fit=train or training.fit,
+        most_epochs=most, pauses=config.scheduler in PAUSING and most > 1,
+    )  # fmt: skip
 
 
-def _whole_grid(config: TuneConfig, tree: Mapping[str, space.Node]) -> TuneConfig:
-    return config.model_copy(update={"trials": min(config.trials, len(space.grid(tree)))})
+def _halving(config: TuneConfig, attempts: Iterable[Attempt], metric: str, *, up: bool, most_epochs: int) -> Any:
+    """Make ASHA's rule, and tell it what earlier sessions reported; None for other schedulers."""
+    from raymle.tune.halving import Halving
+
+    if config.scheduler != "asha" or most_epochs < 2:
+        return None
+    halving = Halving(is_maximised=up, most_epochs=most_epochs)
+    for attempt in attempts:
+        for epoch, score in attempt.scores(metric, is_maximised=up):
+            halving.hear(attempt.run_id, epoch, score)
+    return halving
 
 
-def _most_epochs(spec: Spec, tree: Mapping[str, space.Node]) -> int:
-    return max(
-        [spec.train.epochs] + [loader.override(spec, {path: value}).train.epochs for path, value in space.probes(tree)]
-    )
-
-
-def _child(spec: Spec, store: Store, study: Run, number: int) -> Run:
-    return tracking.start(
-        spec.tracking,
-        store,
-        experiment=spec.tracking.experiment or spec.name,
-        name=f"{spec.name} {number}",
-        kind="trial",
-        parent=study.id,
-    )
-
-
-def _winner(book: Any, spec: Spec, run: Run) -> Found:
-    best = book.best()
-    study = book.record(run.id)
-    run.params({"trials": study.trials, "best_run": best.run.id})
-    run.metrics({"finished": study.finished, "failed": study.failed, "stopped_early": study.stopped_early})
-    return Found(
-        run_id=best.run.id,
-        spec=loader.override(spec, best.values),
-        fitted=best.fitted,
-        history=best.history,
-        study=study,
-    )
+def _candidate(attempt: Attempt, spec: Spec) -> Candidate:
+    assert attempt.fitted is not None
+    facts = {**attempt.fitted.metrics, **attempt.facts()}
+    return Candidate(attempt.run_id, loader.override(spec, attempt.values), attempt.fitted, attempt.history, facts)

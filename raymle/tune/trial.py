@@ -1,112 +1,65 @@
-"""One trial at a time in a Ray actor that lives as long as the study: nothing is imported or loaded twice."""
+"""A Ray actor that lives as long as the study and trains one trial after another: nothing is imported twice."""
 
 import json
-import math
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray.tune import Trainable
 
-from raymle import loader
-from raymle.config import Spec
-from raymle.data import shards
-from raymle.errors import RaymleError, WorkError
-from raymle.records import Epoch, Fitted, Splits
-from raymle.store import open_store
+from raymle.tune.alone import Alone
+from raymle.tune.work import Work
 
-FITTED = "fitted.json"
-STOP = True
-"""Sent to the training: keep the best weights and return."""
-Epochs = Generator[Epoch, Any, Fitted]
+LEFT = "left.json"
 
 
-@dataclass(frozen=True)
-class Task:
-    """What all trials of a study share."""
+class Part(Protocol):
+    """What one of Tune's trials trains: an attempt, or several in a stack."""
 
-    spec: Spec
-    splits: Splits
-    metric: str
-    is_maximised: bool
-    fit: Callable[..., Epochs]
+    def step(self) -> dict[str, Any]:
+        """Train one epoch; return what Tune looks at, and what is told of each attempt under ``members``."""
 
-    def start(self, run_id: str, values: str) -> Epochs:
-        """Start the training of one trial; its bundle goes to the trial's run."""
-        spec = loader.override(self.spec, json.loads(values))
-        store = open_store(spec.storage)
-        fitted = yield from self.fit(
-            spec.train,
-            spec.model,
-            shards.here(self.splits, spec.storage),
-            metric=self.metric,
-            folder=spec.folder,
-            out=store.root / "runs" / run_id / "bundle",
-            transforms=spec.data.transforms,
-        )
-        store.publish(f"runs/{run_id}/bundle")
-        return fitted
+    def leave(self) -> dict[str, Any]:
+        """End early with the best weights, or keep the state, and return what the driver must know of it."""
 
-    def better(self, old: float, new: float) -> float:
-        """Return the better of the best so far and a new score; NaN is worse than any."""
-        if math.isnan(old) or math.isnan(new):
-            return new if math.isnan(old) else old
-        return max(old, new) if self.is_maximised else min(old, new)
+    def enter(self, left: dict[str, Any]) -> None:
+        """Go on from what ``leave`` returned, in this trial or another."""
+
+    def close(self) -> None:
+        """Let go of the arrays."""
 
 
 class Trial(Trainable):
-    """Drives ``train.fit`` one epoch a step, so that a scheduler can stop it between two."""
+    """Drives a training one epoch a step, so that a scheduler can stop it between two."""
 
-    def setup(self, config: dict[str, Any], *, task: Task) -> None:  # type: ignore[override]
-        """Take the task from ``with_parameters``, once in the life of the actor, and the first trial."""
-        self._task = task
+    def setup(self, config: dict[str, Any], *, work: Work) -> None:  # type: ignore[override]
+        """Take what all trials share from ``with_parameters``, once in the life of the actor, and the first trial."""
+        self._work = work
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial's settings; its training starts with its first step."""
-        self._epochs = self._task.start(new_config["run_id"], new_config["values"])
-        self._best = math.nan
+        """Take the next trial; its training starts with its first step."""
+        members = json.loads(new_config["members"])
+        self._part: Part
+        if len(members) == 1:
+            self._part = Alone(self._work, **members[0])
+        else:
+            from raymle.tune.stack import Stack
+
+            self._part = Stack(self._work, members, new_config["halving"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch. A failure is an answer too, so that the actor survives it."""
-        try:
-            return self._epoch()
-        except StopIteration as end:
-            return {"done": True, "score": self._best, "fitted": end.value.model_dump()}
-        except RaymleError as error:
-            return self._failed(str(error))
-        except Exception as error:  # noqa: BLE001  the user's model may raise anything
-            return self._failed(f"{type(error).__name__}: {error}")
+        """Train one epoch."""
+        return self._part.step()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Keep the best weights of a trial that the scheduler stops: it may be the winner all the same."""
-        Path(checkpoint_dir, FITTED).write_text(json.dumps(self._stop().model_dump()))
+        """Write down how a trial that is stopped or paused was left; its state is in raymle's own storage."""
+        Path(checkpoint_dir, LEFT).write_text(json.dumps(self._part.leave()))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Do nothing: a trial is one attempt, and never starts in the middle."""
+        """Go on with a trial that was paused, or from another one's weights."""
+        self._part.enter(json.loads(Path(checkpoint, LEFT).read_text()))
 
     def cleanup(self) -> None:
         """Let go of the last trial's arrays."""
-        self._epochs.close()
-
-    def _epoch(self) -> dict[str, Any]:
-        epoch = next(self._epochs)
-        if self._task.metric not in epoch.metrics:
-            known = ", ".join(sorted(epoch.metrics))
-            raise WorkError(f"the training reports {known}, but not {self._task.metric}, which decides")
-        self._best = self._task.better(self._best, epoch.metrics[self._task.metric])
-        return {"score": self._best, "epoch": epoch.epoch, "report": epoch.model_dump()}
-
-    def _failed(self, reason: str) -> dict[str, Any]:
-        self._epochs.close()
-        return {"done": True, "score": math.nan, "reason": reason}
-
-    def _stop(self) -> Fitted:
-        while True:
-            try:
-                self._epochs.send(STOP)
-            except StopIteration as end:
-                fitted: Fitted = end.value
-                return fitted
+        self._part.close()

@@ -17,7 +17,7 @@ from raymle.tracking import journal
 RATE = "train.optimizer.learning_rate"
 
 
-def train(train, model, splits, *, metric, folder, out, transforms):
+def train(train, model, splits, *, metric, folder, out, transforms, storage, run):
     """Write down each epoch that is run; the lower the learning rate the better."""
     from raymle.records import Fitted
 
@@ -98,12 +98,13 @@ def test_asha_stops_bad_trials_and_they_keep_what_they_had(cluster, tmp_path, ca
     trials = told(tmp_path)
     ran = {rate: len(diary(tmp_path, run_id)) for rate, (run_id, _) in trials.items()}
     assert ran == {0.01: 9, 0.2: 1, 0.21: 1, 0.3: 1, 0.31: 1, 0.4: 1}
-    assert found.study.model_dump(exclude={"id"}) == {
+    assert found.study.model_dump(exclude={"id", "seconds"}) == {
         "trials": 6, "finished": 1, "failed": 0, "stopped_early": 5, "resumed": 0,
+        "epochs": 14, "epochs_saved": 40, "dollars": 0.0,
     }  # fmt: skip
-    assert found.run_id == trials[0.01][0]
-    assert found.spec.train.optimizer.learning_rate == 0.01
-    assert [epoch.epoch for epoch in found.history] == list(range(1, 10))
+    assert found.candidates[0].run_id == trials[0.01][0]
+    assert found.candidates[0].spec.train.optimizer.learning_rate == 0.01
+    assert [epoch.epoch for epoch in found.candidates[0].history] == list(range(1, 10))
     for run_id, _ in trials.values():
         assert (tmp_path / "runs" / "runs" / run_id / "bundle" / "weights").is_file()
     assert trials[0.4][1][-1]["status"] == "killed"
@@ -126,12 +127,12 @@ def test_trials_share_actors_and_every_epoch_is_tracked_under_the_study(cluster,
         assert events[0]["kind"] == "trial"
         assert events[0]["parent"] == found.study.id
         assert events[-1]["status"] == "finished"
-    assert not list((tmp_path / "runs" / "studies").glob("*.tune"))
+    assert not list((tmp_path / "runs" / "studies").glob("*/tune"))
 
 
 def test_a_trial_that_fails_or_dies_is_one_failed_trial(cluster, tmp_path):
     found = search(tmp_path, {RATE: {"choice": [0.5, 0.6, 0.02]}}, epochs=2, concurrency=1)
-    assert found.spec.train.optimizer.learning_rate == 0.02
+    assert found.candidates[0].spec.train.optimizer.learning_rate == 0.02
     assert found.study.failed == 2
     reasons = {
         rate: next(event["values"]["raymle.reason"] for event in events if "raymle.reason" in event.get("values", {}))
@@ -151,4 +152,4 @@ def test_when_the_minutes_are_over_a_running_trial_stops_and_keeps_its_best(clus
     space = {RATE: {"choice": [0.1, 0.2]}}
     found = search(tmp_path, space, epochs=10**6, scheduler="none", concurrency=1, budget={"minutes": 0.02})
     assert found.study.trials == found.study.stopped_early == 1
-    assert found.fitted.epochs >= len(found.history) >= 1
+    assert found.candidates[0].fitted.epochs >= len(found.candidates[0].history) >= 1

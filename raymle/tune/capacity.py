@@ -1,0 +1,67 @@
+"""How many trials run at one time, how many of them as one, and what that costs: pure."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from raymle.config import TuneConfig
+from raymle.config.train import ResourcesConfig
+from raymle.errors import ResourceError, UsageError
+
+GROUP = 64
+"""Most trials that train as one."""
+FEWEST_ROUNDS = 4
+"""Rounds of proposals that an algorithm which learns from trials must have at least."""
+DRIVER = {"CPU": 0.0, "memory": 32 * 2.0**20}
+"""What an actor needs that only drives workers: Ray takes no actor that needs nothing."""
+
+
+def slots(nodes: Iterable[Mapping[str, float]], resources: ResourcesConfig, *, workers: int = 1) -> int:
+    """Return how many trials fit at one time; a worker fits on one node or not at all.
+
+    Raises:
+        ResourceError: none does.
+    """
+    have = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
+    fit_here = [
+        math.floor(min(cpu / resources.cpu, gpu / resources.gpu if resources.gpu else math.inf) + 1e-9)
+        for cpu, gpu in have
+    ]
+    found = sum(fit_here) // workers
+    if found < 1:
+        nodes_say = " and ".join(f"{cpu:g} CPU, {gpu:g} GPU" for cpu, gpu in have) or "no node"
+        needs_say = f"{resources.cpu:g} CPU and {resources.gpu:g} GPU on one node"
+        if workers > 1:
+            needs_say = f"{workers} workers, each with {needs_say}"
+        raise ResourceError(
+            f"a trial needs {needs_say}; the cluster has {nodes_say}, room for {sum(fit_here)}: no trial fits",
+            hint="lower train.workers or train.resources, or use a bigger cluster",
+        )
+    return found
+
+
+def needs(resources: ResourcesConfig, *, workers: int = 1) -> dict[str, float]:
+    """Return what one trial's actor needs, in Ray's words; workers of its own need their own."""
+    if workers > 1:
+        return DRIVER
+    return {"CPU": resources.cpu} | ({"GPU": resources.gpu} if resources.gpu else {})
+
+
+def group_size(config: TuneConfig, at_once: int) -> int:
+    """Return how many trials may train as one: fewer where the algorithm must learn from some before the others."""
+    if not config.fuse or config.scheduler not in {"none", "asha"}:
+        return 1
+    rounds = 1 if config.algorithm in {"random", "grid"} else FEWEST_ROUNDS
+    return max(1, min(GROUP, math.ceil(config.trials / at_once / rounds)))
+
+
+def check_price(config: TuneConfig, per_hour: float) -> None:
+    """Refuse a budget of dollars where nothing has a price.
+
+    Raises:
+        UsageError: it would never end a study.
+    """
+    if config.budget.dollars is not None and not per_hour:
+        raise UsageError(
+            "tune.budget.dollars limits what costs nothing here: no node has a price",
+            hint="set cluster.dollars_per_hour, or use tune.budget.minutes",
+        )

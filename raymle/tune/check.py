@@ -1,0 +1,106 @@
+"""What cannot be searched is found before anything is started."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from raymle import loader, train
+from raymle.config import Spec, TuneConfig
+from raymle.errors import SpecError, UsageError
+from raymle.measure import metrics
+from raymle.tune import space
+from raymle.tune.attempts import FACTS
+from raymle.tune.samplers import SEVERAL
+from raymle.tune.space import Node
+
+LOSSES = ("validation_loss", "train_loss")
+WEIGHTLESS = ("train.optimizer", "train.label_smoothing", "train.class_weights", "model.params.dropout")
+"""Paths that may change while the weights stay: those that a population may search."""
+
+
+def check(spec: Spec) -> TuneConfig:
+    """Find what is wrong with a search before anything is started.
+
+    Raises:
+        SpecError: a range is not one, or holds a value that its path can't take; an objective is never reported.
+        UsageError: it asks for what this version does not have, or for what does not go together.
+    """
+    config = spec.tune or TuneConfig()
+    tree = space.parse(config.space)
+    if config.algorithm == "evolution":
+        raise UsageError("tune.algorithm evolution comes later", hint="tpe searches architectures too")
+    for path, value in space.probes(tree):
+        _check_value(spec, path, value)
+    if config.algorithm == "grid":
+        space.grid(tree)
+    _check_objectives(spec, config)
+    _check_pausing(spec, config, tree)
+    return config
+
+
+def varied(spec: Spec, tree: Mapping[str, Node]) -> list[Spec]:
+    """Return the spec with each end of each range, and each option."""
+    return [loader.override(spec, {path: value}) for path, value in space.probes(tree)]
+
+
+def most_epochs(spec: Spec) -> int:
+    """Return how many epochs a trial has at most."""
+    return train.most_epochs(spec.train, spec.model)
+
+
+def objectives(spec: Spec, metric: str) -> dict[str, bool]:
+    """Return whether more is better, by objective; the deciding metric comes first.
+
+    Raises:
+        SpecError: another objective is named first.
+    """
+    names = (spec.tune or TuneConfig()).objectives or (metric,)
+    if names[0] != metric:
+        raise SpecError(
+            f"tune.objectives starts with {names[0]!r}, and the metric that decides is {metric}",
+            hint=f"start with {metric}, or set evaluate.metric={names[0]}",
+        )
+    return {name: name not in (*FACTS, *LOSSES) and metrics.higher_is_better(name) for name in names}
+
+
+def _check_value(spec: Spec, path: str, value: object) -> None:
+    try:
+        varied = loader.override(spec, {path: value})
+        train.check(varied.train, varied.model, folder=varied.folder)
+    except (SpecError, UsageError) as error:
+        raise type(error)(f"tune.space: {path} can't be {value!r}: {error}", hint=error.hint) from None
+
+
+def _check_objectives(spec: Spec, config: TuneConfig) -> None:
+    names = config.objectives
+    if len(set(names)) < len(names):
+        raise SpecError("tune.objectives names one twice")
+    for name in names[1:]:
+        if name not in (*FACTS, *LOSSES) and not spec.train.loop:
+            near = get_close_matches(name, [*FACTS, *LOSSES], n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join([*FACTS, *LOSSES])}"
+            raise SpecError(f"tune.objectives: no trial reports {name!r}", hint=hint)
+    if len(names) > 1 and config.algorithm not in SEVERAL:
+        raise UsageError(
+            f"tune.algorithm {config.algorithm} knows one objective, and tune.objectives names {len(names)}",
+            hint=f"use {', '.join(SEVERAL)}",
+        )
+
+
+def _check_pausing(spec: Spec, config: TuneConfig, tree: Mapping[str, Node]) -> None:
+    """Refuse schedulers that pause trials where a trial cannot go on."""
+    if config.scheduler not in {"hyperband", "pbt"}:
+        return
+    every = [spec, *varied(spec, tree)]
+    if not all(train.keeps(each.train, each.model) for each in every):
+        raise UsageError(
+            f"tune.scheduler {config.scheduler} pauses trials, and trees and loops of your own keep no checkpoints",
+            hint="use asha or median",
+        )
+    if any(train.is_group(each.train) for each in every):
+        raise UsageError(f"tune.scheduler {config.scheduler} needs trials of one worker", hint="use asha or median")
+    fixed = next((path for path in tree if not path.startswith(WEIGHTLESS)), None)
+    if config.scheduler == "pbt" and fixed:
+        raise UsageError(
+            f"tune.scheduler pbt copies weights between trials, so {fixed} can't differ among them",
+            hint=f"search {', '.join(WEIGHTLESS)}, or use asha",
+        )

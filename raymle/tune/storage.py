@@ -1,0 +1,152 @@
+"""The Optuna storage of a study: the one truth about its trials, in ``studies/<study>/optuna.log``.
+
+A wider space is a new Optuna study in the same file, which knows the trials of the one before: Optuna's ranges may
+not change. ``optuna-dashboard studies/<study>/optuna.log`` opens it.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from raymle.errors import ArtifactError, ConflictError
+from raymle.store import Store
+from raymle.tune.space import Node, suggest
+
+RUN, VALUES, SPACE, OBJECTIVES, SPENT = "run_id", "values", "space", "objectives", "spent"
+
+
+def folder_of(study_id: str) -> str:
+    """Name the folder of a study in its storage."""
+    return f"studies/{study_id}"
+
+
+def open_study(
+    store: Store, study_id: str, *, space: Mapping[str, Any], nodes: Mapping[str, Node], objectives: Mapping[str, bool]
+) -> list[optuna.Study]:
+    """Open a study's Optuna studies, oldest first; the last one is the one that goes on.
+
+    Args:
+        store: The storage.
+        study_id: The study's run.
+        space: As it is written in the spec.
+        nodes: The same, parsed.
+        objectives: Whether more is better, by name.
+
+    Raises:
+        ConflictError: the study was begun with other objectives.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    place = JournalStorage(JournalFileBackend(str(_brought(store, study_id))))
+    with quiet():
+        names = sorted((each.study_name for each in optuna.get_all_study_summaries(place)), key=_age)
+        found = [optuna.load_study(study_name=name, storage=place, sampler=_unused()) for name in names]
+        found = [study for study in found if SPACE in study.user_attrs]  # a kill may have left one half-made
+        asked = {"space": json.dumps(space, sort_keys=True), "objectives": list(objectives)}
+        if found and found[-1].user_attrs[OBJECTIVES] != asked["objectives"]:
+            before = ", ".join(found[-1].user_attrs[OBJECTIVES])
+            raise ConflictError(
+                f"study {study_id} was begun with other objectives: {before}",
+                hint="put them back, or start a new study",
+            )
+        if found and found[-1].user_attrs[SPACE] == asked["space"]:
+            return found
+        fresh = optuna.create_study(
+            storage=place,
+            sampler=_unused(),
+            study_name=study_id if not names else f"{study_id}/{len(names) + 1}",
+            directions=["maximize" if up else "minimize" for up in objectives.values()],
+        )
+        fresh.set_metric_names(list(objectives))
+        for earlier in found[-1:]:
+            replay(earlier, fresh, nodes)
+        fresh.set_user_attr(OBJECTIVES, asked["objectives"])
+        fresh.set_user_attr(SPACE, asked["space"])  # last: a study without it is not there yet
+    return [*found, fresh]
+
+
+def replay(before: optuna.Study, after: optuna.Study, nodes: Mapping[str, Node]) -> None:
+    """Tell a study what another one knows, as far as its ranges hold it; what has not ended is asked for again."""
+    for trial in before.get_trials(deepcopy=False):
+        fixed = optuna.trial.FixedTrial(trial.params)
+        try:
+            with warnings.catch_warnings(action="error"):  # Optuna only warns of a value out of its range
+                suggest(fixed, nodes)
+        except (ValueError, UserWarning):
+            continue
+        if trial.state == TrialState.RUNNING and RUN in trial.user_attrs:
+            after.enqueue_trial(fixed.params, user_attrs={RUN: trial.user_attrs[RUN]})
+        elif trial.state.is_finished():
+            after.add_trial(
+                optuna.trial.create_trial(
+                    state=trial.state, params=fixed.params, distributions=fixed.distributions, values=trial.values,
+                    user_attrs=trial.user_attrs, intermediate_values=trial.intermediate_values,
+                )
+            )  # fmt: skip
+
+
+def trials(studies: Sequence[optuna.Study]) -> Iterator[optuna.trial.FrozenTrial]:
+    """Yield every trial that was begun, once: from the newest study that knows it, in the order of their beginning.
+
+    One that has not ended counts only in the study that goes on.
+    """
+    found: dict[str, optuna.trial.FrozenTrial] = {}
+    for study in studies:
+        for trial in study.get_trials(deepcopy=False):
+            run_id = trial.user_attrs.get(RUN)
+            is_open = not trial.state.is_finished()
+            if run_id and not (is_open and (study is not studies[-1] or trial.state == TrialState.WAITING)):
+                found[run_id] = trial
+    yield from found.values()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep from the user what Optuna says of its own interfaces."""
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        yield
+
+
+def publish(store: Store, study_id: str) -> None:
+    """Bring the file to where every machine finds it."""
+    if "://" in store.uri:
+        store.publish(folder_of(study_id))
+
+
+def _brought(store: Store, study_id: str) -> Path:
+    """Return the study's file on this machine, without what a kill has left half-written.
+
+    Only one process works on a study, so a lock that is there is a dead process's.
+    """
+    file = store.root / folder_of(study_id) / "optuna.log"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    here = file.read_bytes() if file.exists() else b""
+    there = b""
+    if "://" in store.uri:
+        with suppress(ArtifactError):
+            there = store.read(f"{folder_of(study_id)}/optuna.log")
+    whole = max(here, there, key=len)
+    whole = whole[: whole.rfind(b"\n") + 1]
+    if whole != here:
+        file.write_bytes(whole)
+    for lock in file.parent.glob("optuna.log.lock*"):
+        lock.unlink()
+    return file
+
+
+def _unused() -> optuna.samplers.BaseSampler:
+    """Return a sampler that is replaced before a trial is asked for."""
+    return optuna.samplers.RandomSampler(seed=0)
+
+
+def _age(name: str) -> int:
+    """Return which of a study's Optuna studies has this name, from 1."""
+    _, slash, number = name.rpartition("/")
+    return int(number) if slash else 1

@@ -1,0 +1,77 @@
+"""What all trials of a study share, as plain values that travel to their actors."""
+
+import math
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raymle import loader
+from raymle.config import Spec
+from raymle.data import shards
+from raymle.errors import WorkError
+from raymle.records import Epoch, Fitted, Splits
+from raymle.store import Store, open_store
+
+Epochs = Generator[Epoch, Any, Fitted]
+Fit = Callable[..., Epochs]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A study's data and settings."""
+
+    spec: Spec
+    splits: Splits
+    metric: str
+    is_maximised: bool
+    fit: Fit
+    most_epochs: int = 1
+    """Of the longest trial."""
+    pauses: bool = False
+    """Whether the scheduler pauses trials, so that each needs a checkpoint to go on from."""
+
+    @property
+    def store(self) -> Store:
+        """Where the bundles go."""
+        return open_store(self.spec.storage)
+
+    def varied(self, values: Mapping[str, Any]) -> Spec:
+        """Return the spec of one trial."""
+        return loader.override(self.spec, values)
+
+    def out(self, run_id: str) -> Path:
+        """Return where a trial's bundle appears."""
+        return self.store.root / "runs" / run_id / "bundle"
+
+    def start(self, run_id: str, spec: Spec) -> Epochs:
+        """Start or go on with the training of one trial; its bundle goes to the trial's run."""
+        store = self.store
+        store.remove(f"runs/{run_id}/bundle")  # of a trial that was killed at its end
+        fitted = yield from self.fit(
+            spec.train,
+            spec.model,
+            shards.here(self.splits, spec.storage),
+            metric=self.metric,
+            folder=spec.folder,
+            storage=spec.storage,
+            run=run_id,
+            out=self.out(run_id),
+            transforms=spec.data.transforms,
+        )
+        store.publish(f"runs/{run_id}/bundle")
+        return fitted
+
+    def score(self, best: float, epoch: Epoch) -> float:
+        """Return the better of the best so far and an epoch's score; NaN is worse than any.
+
+        Raises:
+            WorkError: the training does not report what decides.
+        """
+        if self.metric not in epoch.metrics:
+            known = ", ".join(sorted(epoch.metrics))
+            raise WorkError(f"the training reports {known}, but not {self.metric}, which decides")
+        new = epoch.metrics[self.metric]
+        if math.isnan(best) or math.isnan(new):
+            return new if math.isnan(best) else best
+        return max(best, new) if self.is_maximised else min(best, new)
