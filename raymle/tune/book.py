@@ -237,7 +237,8 @@ class Book:
             attempt.asked.report(epoch.metrics[self.metric], step=epoch.epoch)
 
     def _settle(self, attempt: Attempt, *, is_stopped: bool) -> None:
-        attempt.state = "failed" if attempt.reason or not attempt.fitted else "stopped" if is_stopped else "finished"
+        is_short = is_stopped and len(attempt.history) < attempt.most_epochs
+        attempt.state = "failed" if attempt.reason or not attempt.fitted else "stopped" if is_short else "finished"
         self.ended.append(attempt)
         self.setting.keep(attempt.run_id, attempt.ended())
         self._tell_optuna(attempt)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from raymle.config import TuneConfig
 from raymle.config.train import ResourcesConfig
-from raymle.errors import ResourceError, UsageError
+from raymle.errors import ResourceError
 
 GROUP = 64
 """Most trials that train as one."""
@@ -52,16 +52,3 @@ def group_size(config: TuneConfig, at_once: int) -> int:
         return 1
     rounds = 1 if config.algorithm in {"random", "grid"} else FEWEST_ROUNDS
     return max(1, min(GROUP, math.ceil(config.trials / at_once / rounds)))
-
-
-def check_price(config: TuneConfig, per_hour: float) -> None:
-    """Refuse a budget of dollars where nothing has a price.
-
-    Raises:
-        UsageError: it would never end a study.
-    """
-    if config.budget.dollars is not None and not per_hour:
-        raise UsageError(
-            "tune.budget.dollars limits what costs nothing here: no node has a price",
-            hint="set cluster.dollars_per_hour, or use tune.budget.minutes",
-        )

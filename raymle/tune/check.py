@@ -32,6 +32,11 @@ def check(spec: Spec) -> TuneConfig:
         _check_value(spec, path, value)
     if config.algorithm == "grid":
         space.grid(tree)
+    if config.budget.dollars is not None and not spec.cluster.dollars_per_hour:
+        raise UsageError(
+            "tune.budget.dollars limits what costs nothing: no node has a price",
+            hint="set cluster.dollars_per_hour, or use tune.budget.minutes",
+        )
     _check_objectives(spec, config)
     _check_pausing(spec, config, tree)
     return config

@@ -76,7 +76,6 @@ def search(
     fit_at_once = capacity.slots(nodes, spec.train.resources, workers=workers)
     at_once = min(fit_at_once, config.concurrency or fit_at_once)
     per_hour = len(nodes) * (prices.per_hour(None, spec.cluster.dollars_per_hour) or 0.0)
-    capacity.check_price(config, per_hour)
     points = space.grid(tree)[: config.trials] if config.algorithm == "grid" else []
     config = config.model_copy(update={"trials": len(points) or config.trials})
     group = 1 if train else capacity.group_size(config, at_once)

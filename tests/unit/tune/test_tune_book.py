@@ -1,149 +1,313 @@
-import json
 import math
 
-import optuna
 import pytest
 
-from raymle.config.tune import BudgetConfig
-from raymle.errors import WorkError
+from raymle.config import TuneConfig
+from raymle.errors import ConflictError, WorkError
 from raymle.records import Epoch, Fitted
+from raymle.store import open_store
 from raymle.tracking import MemoryRun
-from raymle.tune import space
+from raymle.tune import setting, space, storage
 from raymle.tune.book import Book
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-SPACE = space.parse({"train.optimizer.learning_rate": {"loguniform": [1e-4, 1e-1]}})
-FITTED = Fitted(bundle="b", parameters=1, epochs=1, best_epoch=1, seconds=0.1, metrics={}).model_dump()
+RATE = "train.optimizer.learning_rate"
+SPACE = {RATE: {"loguniform": [1e-4, 1e-1]}}
+FITTED = Fitted(bundle="b", parameters=1, epochs=1, best_epoch=1, seconds=0.1, metrics={"roc_auc": 0.5}).model_dump()
 
 
-def make(*, direction="maximize", **budget):
-    lines = []
-    book = Book(
-        study=optuna.create_study(direction=direction, sampler=optuna.samplers.RandomSampler(0)),
-        space=SPACE,
-        open_run=lambda number: MemoryRun(f"run-{number}"),
-        budget=BudgetConfig(**budget),
-        show=lines.append,
-    )
-    return book, lines
+class Place:
+    """A study's surroundings on disk, that a second session finds again."""
+
+    def __init__(self, folder):
+        self.store = open_store(str(folder / "runs"))
+        self.runs, self.shown, self.ids = {}, [], iter(f"run-{number}" for number in range(1, 99))
+
+    def open_run(self, run_id, number):
+        return self.runs.setdefault(run_id, MemoryRun(run_id))
+
+    def known(self, run_id):
+        events = self.runs[run_id].events if run_id in self.runs else []
+        return {event["step"] for event in events if event["do"] == "metrics"}
+
+    def book(self, space_=SPACE, *, objectives=None, up=True, shape=None, plan=None, **config):
+        config = TuneConfig.model_validate({"algorithm": "random", "space": space_} | config)
+        nodes, goals = space.parse(space_), objectives or {"roc_auc": up}
+        given = setting.Setting(
+            config=config, space=nodes, objectives=goals, most_epochs=lambda values: 3,
+            shape=shape or (lambda values: None), new_id=lambda: next(self.ids), open_run=self.open_run,
+            known=self.known, keep=lambda *told: setting._keep(self.store, *told),
+            recall=lambda run_id: setting._recall(self.store, run_id), publish=lambda: None, show=self.shown.append,
+            **(plan or {}),
+        )  # fmt: skip
+        return Book(storage.open_study(self.store, "s", space=space_, nodes=nodes, objectives=goals), given)
 
 
-def report(score, epoch=1):
-    metrics = {"roc_auc": score}
-    return {"score": score, "report": Epoch(epoch=epoch, step=epoch, metrics=metrics).model_dump()}
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
 
 
-def finish(book, trial_id, score):
-    assert book.propose(trial_id)
-    book.hear(trial_id, report(score))
-    book.hear(trial_id, {"done": True, "score": score, "fitted": FITTED})
+def report(run_id, score, epoch=1, **more):
+    metrics = {"roc_auc": score, **more}
+    return {"run_id": run_id, "score": score, "report": Epoch(epoch=epoch, step=epoch, metrics=metrics).model_dump()}
+
+
+def start(book, trial_id="a"):
+    return book.propose(trial_id)[0].run_id
+
+
+def finish(book, trial_id, score, **more):
+    run_id = start(book, trial_id)
+    for epoch in (1, 2, 3):
+        book.hear(report(run_id, score, epoch, **more))
+    book.hear({"run_id": run_id, "fitted": FITTED})
     book.settle(trial_id)
+    return run_id
 
 
-def test_a_trial_gets_its_settings_and_its_run_has_them():
-    book, _ = make()
-    config = book.propose("a")
-    rate = json.loads(config["values"])["train.optimizer.learning_rate"]
-    run = book.attempts["a"].run
-    assert config["run_id"] == run.id
-    assert run.events == [{"do": "params", "values": {"train.optimizer.learning_rate": str(rate)}}]
+def test_a_trial_gets_its_settings_and_its_run_has_them(place):
+    (attempt,) = place.book().propose("a")
+    assert place.runs[attempt.run_id].events == [{"do": "params", "values": {RATE: str(attempt.values[RATE])}}]
 
 
-def test_each_epoch_reaches_the_run_of_its_trial():
-    book, _ = make()
-    book.propose("a")
-    book.hear("a", report(0.6, epoch=1))
-    book.hear("a", report(0.7, epoch=2))
-    told = [(event["step"], event["values"]) for event in book.attempts["a"].run.events if event["do"] == "metrics"]
+def test_each_epoch_reaches_the_run_of_its_trial_and_optuna(place):
+    book = place.book()
+    run_id = start(book)
+    book.hear(report(run_id, 0.6, 1))
+    book.hear(report(run_id, 0.7, 2))
+    told = [(event["step"], event["values"]) for event in place.runs[run_id].events if event["do"] == "metrics"]
     assert told == [(1, {"roc_auc": 0.6}), (2, {"roc_auc": 0.7})]
-    assert [epoch.epoch for epoch in book.attempts["a"].history] == [1, 2]
+    assert book.study.trials[0].intermediate_values == {1: 0.6, 2: 0.7}
 
 
-@pytest.mark.parametrize(("direction", "best"), [("maximize", "run-2"), ("minimize", "run-1")])
-def test_the_best_is_by_the_metrics_direction(direction, best):
-    book, _ = make(direction=direction)
+@pytest.mark.parametrize(("up", "best"), [(True, "run-2"), (False, "run-1")])
+def test_the_best_is_by_the_metrics_direction(place, up, best):
+    book = place.book(up=up)
     finish(book, "a", 0.6)
     finish(book, "b", 0.8)
-    assert book.best().run.id == best
+    assert book.candidates()[0].run_id == best
 
 
-def test_a_trial_that_was_stopped_early_can_win_because_it_kept_its_bundle():
-    book, lines = make()
+def test_a_trial_that_was_stopped_early_can_win_because_it_kept_its_bundle(place):
+    book = place.book()
     finish(book, "a", 0.6)
-    book.propose("b")
-    book.hear("b", report(0.9))
-    book.keep("b", json.dumps(FITTED))
-    book.settle("b")
-    assert book.best().run.id == "run-2"
-    assert "stopped" in lines[1]
+    run_id = start(book, "b")
+    book.hear(report(run_id, 0.9))
+    book.hear({"run_id": run_id, "fitted": FITTED, "stopped": True})
+    assert book.candidates()[0].run_id == run_id
     assert book.study.trials[1].state.name == "PRUNED"
-    assert {
-        "do": "tags",
-        "values": {"raymle.trial": "stopped", "raymle.reason": "stopped early after epoch 1"},
-    } in (book.best().run.events)
-    assert book.record("s").model_dump() == {
-        "id": "s", "trials": 2, "finished": 1, "failed": 0, "stopped_early": 1, "resumed": 0,
-    }  # fmt: skip
+    told = {"raymle.trial": "stopped", "raymle.reason": "stopped early after epoch 1"}
+    assert {"do": "tags", "values": told} in place.runs[run_id].events
+    counts = book.record("s").model_dump(include={"trials", "finished", "stopped_early", "epochs", "epochs_saved"})
+    assert counts == {"trials": 2, "finished": 1, "stopped_early": 1, "epochs": 4, "epochs_saved": 2}
 
 
-def test_a_failed_trial_keeps_its_reason_and_never_wins():
-    book, lines = make()
+def test_a_failed_trial_keeps_its_reason_and_never_wins(place):
+    book = place.book()
     finish(book, "a", 0.6)
-    book.propose("b")
-    book.hear("b", report(0.9))
-    book.hear("b", {"done": True, "score": math.nan, "reason": "ValueError: too fast"})
-    book.settle("b")
-    assert book.best().run.id == "run-1"
-    assert "ValueError: too fast" in lines[1]
-    assert book.attempts["b"].run.events[-2:] == [
+    run_id = start(book, "b")
+    book.hear(report(run_id, 0.9))
+    book.hear({"run_id": run_id, "score": math.nan, "reason": "ValueError: too fast"})
+    assert [each.run_id for each in book.candidates()] == ["run-1"]
+    assert place.runs[run_id].events[-2:] == [
         {"do": "tags", "values": {"raymle.trial": "failed", "raymle.reason": "ValueError: too fast"}},
         {"do": "finish", "status": "failed"},
     ]
     assert book.study.trials[1].state.name == "FAIL"
 
 
-def test_when_all_trials_fail_the_causes_are_grouped():
-    book, _ = make()
+def test_when_all_trials_fail_the_causes_are_grouped(place):
+    book = place.book()
     for trial_id, reason in (("a", "out of memory"), ("b", "ValueError: no"), ("c", "ValueError: no")):
         book.propose(trial_id)
         book.settle(trial_id, reason)
     with pytest.raises(WorkError, match="all 3 trials failed:\n  2 x ValueError: no\n  1 x out of memory"):
-        book.best()
+        book.candidates()
 
 
-def test_a_trial_whose_metric_was_never_a_number_is_no_winner_over_one_that_was():
-    book, _ = make(direction="minimize")
+def test_a_trial_whose_metric_was_never_a_number_is_no_winner_over_one_that_was(place):
+    book = place.book(up=False)
     finish(book, "a", math.nan)
     finish(book, "b", 3.0)
-    assert book.best().run.id == "run-2"
+    assert book.candidates()[0].run_id == "run-2"
 
 
-def test_no_improvement_ends_the_proposals():
-    book, _ = make(no_improvement=2)
-    for trial_id, score in (("a", 0.6), ("b", 0.7), ("c", 0.65), ("d", 0.7)):
+def test_no_improvement_ends_the_proposals_and_a_better_best_resets_it(place):
+    book = place.book(budget={"no_improvement": 2})
+    for trial_id, score in (("a", 0.6), ("b", 0.5), ("c", 0.7), ("d", 0.65)):
         finish(book, trial_id, score)
-    assert book.propose("e") is None
+    assert book.propose("e")
+    book.settle("e", "it failed")
+    assert book.propose("f") == []
 
 
-def test_a_better_best_resets_no_improvement():
-    book, _ = make(no_improvement=2)
-    for trial_id, score in (("a", 0.6), ("b", 0.5), ("c", 0.7)):
-        finish(book, trial_id, score)
-    assert book.propose("d") is not None
-
-
-def test_when_the_minutes_are_over_nothing_new_starts():
-    book, _ = make(minutes=1)
+def test_when_the_minutes_are_over_nothing_new_starts(place):
+    book = place.book(budget={"minutes": 1})
     assert book.propose("a")
     book.started -= 61
     assert book.is_late()
-    assert book.propose("b") is None
+    assert book.propose("b") == []
 
 
-def test_a_study_that_is_interrupted_ends_its_open_runs_as_killed():
-    book, _ = make()
-    finish(book, "a", 0.5)
-    book.propose("b")
+def test_dollars_are_node_seconds_times_price_and_end_a_study(place):
+    book = place.book(budget={"dollars": 2}, plan={"per_hour": 36.0, "share": 0.5})
+    run_id = start(book)
+    book.hear(report(run_id, 0.6) | {"seconds": 100})
+    assert book.attempts[run_id].dollars == pytest.approx(0.5)
+    assert not book.is_late()
+    book.started -= 200
+    assert book.spent.dollars == pytest.approx(2, abs=0.1)
+    assert book.propose("b") == []
+
+
+def test_trials_of_one_shape_are_proposed_together_and_others_alone(place):
+    space_ = SPACE | {"model.params.hidden": {"choice": [8, 16]}}
+    together = {"together": 8, "group": 3}
+    book = place.book(space_, shape=lambda values: str(values["model.params.hidden"]), trials=8, plan=together)
+    groups = [book.propose(str(number)) for number in range(8)]
+    groups = [[attempt.values["model.params.hidden"] for attempt in group] for group in groups if group]
+    assert all(len(set(group)) == 1 and len(group) <= 3 for group in groups)
+    assert sorted(sum(groups, [])) == sorted(
+        attempt.values["model.params.hidden"] for attempt in book.attempts.values()
+    )
+    assert len(sum(groups, [])) == 8
+    assert len(groups) < 8
+
+
+def test_a_study_that_is_interrupted_ends_its_open_runs_as_killed(place):
+    book = place.book()
+    done = finish(book, "a", 0.5)
+    open_ = start(book, "b")
     book.close()
-    assert book.attempts["a"].run.events[-1]["status"] == "finished"
-    assert book.attempts["b"].run.events[-1]["status"] == "killed"
+    assert place.runs[done].events[-1]["status"] == "finished"
+    assert place.runs[open_].events[-1]["status"] == "killed"
+
+
+def test_a_killed_study_goes_on_and_no_trial_that_ended_runs_again(place):
+    first = place.book(trials=4)
+    done = finish(first, "a", 0.8)
+    cut = start(first, "b")
+    first.hear(report(cut, 0.5, 1))  # and then the driver is killed
+    cut_values = first.attempts[cut].values
+
+    second = place.book(trials=4)
+    assert second.resumed == 2
+    (again,) = second.propose("x")
+    assert (again.run_id, again.values) == (cut, cut_values)
+    for epoch in (1, 2, 3):
+        second.hear(report(cut, 0.5, epoch))
+    second.hear({"run_id": cut, "fitted": FITTED})
+    finish(second, "y", 0.6)
+    finish(second, "z", 0.7)
+    assert second.propose("no more") == []
+    steps = [event["step"] for event in place.runs[cut].events if event["do"] == "metrics"]
+    assert steps == [1, 2, 3]
+    assert second.record("s").model_dump(include={"trials", "finished"}) == {"trials": 4, "finished": 4}
+    assert second.candidates()[0].run_id == done
+    assert [trial.state.name for trial in second.study.trials] == ["COMPLETE"] * 4
+
+
+def test_a_study_that_goes_on_proposes_what_it_would_have_proposed(tmp_path):
+    whole, cut = Place(tmp_path / "whole"), Place(tmp_path / "cut")
+    book = whole.book(algorithm="tpe", trials=8)
+    for trial in range(8):
+        finish(book, str(trial), 0.5 + trial / 100)
+    for trial in range(8):
+        finish(cut.book(algorithm="tpe", trials=8), str(trial), 0.5 + trial / 100)
+    proposed = [[trial.params for trial in each.book(trials=8).study.trials] for each in (whole, cut)]
+    assert proposed[0] == proposed[1]
+
+
+def test_a_trial_whose_end_was_kept_but_not_told_is_told_later(place):
+    first = place.book()
+    run_id = start(first)
+    attempt = first.attempts[run_id]
+    first.hear(report(run_id, 0.5, 1))
+    attempt.fitted, attempt.state = Fitted.model_validate(FITTED), "stopped"
+    setting._keep(place.store, run_id, attempt.ended())  # and then the driver is killed
+
+    second = place.book()
+    assert second.attempts[run_id].state == "stopped"
+    assert second.study.trials[0].state.name == "PRUNED"
+    assert place.runs[run_id].events[-1] == {"do": "finish", "status": "killed"}
+
+
+def test_a_wider_space_goes_on_and_knows_the_trials_before(place):
+    narrow = SPACE | {"model.params.activation": {"choice": ["relu"]}}
+    first = place.book(narrow, trials=2)
+    finish(first, "a", 0.6)
+    cut = start(first, "b")
+    wide = {RATE: {"loguniform": [1e-4, 1.0]}, "model.params.activation": {"choice": ["relu", "tanh", "sigmoid"]}}
+    second = place.book(wide, trials=5)
+    assert second.resumed == 1
+    assert len(second.study.get_trials(deepcopy=False)) == 2  # one that ended, one that waits to be asked for again
+    (again,) = second.propose("x")
+    assert (again.run_id, again.values) == (cut, first.attempts[cut].values)
+    second.settle("x", "it failed")
+    for trial in range(3):
+        finish(second, str(trial), 0.7)
+    assert second.propose("no more") == []
+    assert second.record("s").trials == 5
+
+
+def test_a_narrower_space_keeps_the_results_that_it_cannot_hold(place):
+    first = place.book(trials=3)
+    for trial in range(3):
+        finish(first, str(trial), 0.6)
+    second = place.book({RATE: {"loguniform": [1e-9, 2e-9]}}, trials=4)
+    assert second.record("s").trials == 3
+    assert finish(second, "x", 0.7) == second.candidates()[0].run_id
+    assert len(second.candidates()) == 4
+    assert second.propose("no more") == []
+
+
+def test_other_objectives_are_another_study(place):
+    place.book()
+    with pytest.raises(ConflictError, match="begun with other objectives: roc_auc"):
+        place.book(objectives={"roc_auc": True, "parameters": False})
+
+
+def test_seconds_and_dollars_of_earlier_sessions_count(place):
+    first = place.book(plan={"per_hour": 36.0})
+    first.started -= 100
+    first.close()
+    second = place.book(plan={"per_hour": 36.0})
+    assert second.spent.seconds == pytest.approx(100, abs=2)
+    assert second.spent.dollars == pytest.approx(1.0, abs=0.05)
+
+
+def test_several_objectives_are_told_together(place):
+    book = place.book(objectives={"roc_auc": True, "parameters": False, "validation_loss": False})
+    finish(book, "a", 0.6, validation_loss=0.25)
+    assert book.study.trials[0].values == [0.6, 1.0, 0.25]
+    run_id = start(book, "b")
+    book.hear(report(run_id, 0.7, validation_loss=0.5))
+    book.hear({"run_id": run_id, "fitted": FITTED, "stopped": True})  # its best weights are as good a trade as any
+    assert book.study.trials[1].values == [0.7, 1.0, 0.5]
+
+
+def test_an_attempt_of_a_population_goes_on_with_the_history_of_another(place):
+    book = place.book()
+    good, bad = start(book, "good"), start(book, "bad")
+    for epoch in (1, 2):
+        book.hear(report(good, 0.9, epoch))
+    book.hear(report(bad, 0.1, 1))
+    book.attempts[good].paused_at = 2
+    attempt = book.exploit("bad", "good", lambda values: {RATE: values[RATE] * 1.2})
+    assert attempt.run_id == bad
+    assert attempt.values[RATE] == pytest.approx(book.attempts[good].values[RATE] * 1.2)
+    book.hear(report(bad, 0.92, 3) | {"entered": {"run_id": good, "epochs": 2}})
+    assert [epoch.metrics["roc_auc"] for epoch in book.attempts[bad].history] == [0.9, 0.9, 0.92]
+    assert any("raymle.exploited" in event.get("values", {}) for event in place.runs[bad].events)
+
+
+def test_what_a_killed_writer_left_half_written_does_not_matter(place):
+    book = place.book()
+    finish(book, "a", 0.6)
+    log = place.store.root / "studies" / "s" / "optuna.log"
+    with log.open("a") as file:
+        file.write('{"op_code": 4, "wor')
+    (log.parent / "optuna.log.lock").symlink_to(log)
+    again = place.book()
+    assert finish(again, "b", 0.7) == again.candidates()[0].run_id
+    assert len(again.study.trials) == 2
