@@ -10,7 +10,15 @@ def row(number, state="finished", score=0.5, *, epochs=10, settings=None, second
 
 
 def progress(
-    *rows, is_maximised=True, trials=20, elapsed_s=12.0, minutes=None, dollars=0.0, max_dollars=None, at_once=1
+    *rows,
+    metric="roc_auc",
+    is_maximised=True,
+    trials=20,
+    elapsed_s=12.0,
+    minutes=None,
+    dollars=0.0,
+    max_dollars=None,
+    at_once=1,
 ):
     """Make a study of these trials."""
-    return Progress("roc_auc", is_maximised, trials, rows, elapsed_s, minutes, dollars, max_dollars, at_once)
+    return Progress(metric, is_maximised, trials, rows, elapsed_s, minutes, dollars, max_dollars, at_once)

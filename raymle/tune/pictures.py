@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from raymle.tune import shown
-from raymle.tune.progress import Progress, best, leaders
+from raymle.tune.progress import Progress, best
 
 if TYPE_CHECKING:
     import optuna
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 BLUE, GREEN, RED, PALE = "#0072B2", "#009E73", "#D55E00", "#c9ced6"
 CURVES = 100
-"""Most learning curves."""
-FEW, MANY = 4, 200
+"""About as many learning curves can be told apart."""
+FEW, MANY = 4, 100
 """Trials: fewest that can say what matters, and most for fANOVA, whose time grows faster than their number."""
+
+ACROSS = 4
+"""Slices that the width of the page can hold."""
 
 Draw = Callable[[], "Figure"]
 
@@ -32,7 +35,7 @@ class Picture:
     name: str
     title: str
     says: str
-    """What it shows, in a sentence."""
+    """What it shows, or why it can't be made."""
     figure: str = ""
     """Plotly's JSON; empty when it can't be made."""
 
@@ -55,22 +58,30 @@ def _history(one: "optuna.Study", progress: Progress) -> Picture:
 
     says = f"The {progress.metric} of each trial, and the best so far. One that was stopped early has the best it had."
     draw = partial(plot_optimization_history, one, target_name=shown.label(progress.metric))
-    return _drawn("history", "History", says, draw, _lack(one, trials=1))
+    return drawn("history", "History", says, draw, _lack(one, trials=1))
 
 
 def _settings(one: "optuna.Study", progress: Progress) -> Iterator[Picture]:
-    from optuna.visualization import plot_parallel_coordinate, plot_param_importances, plot_slice
+    from optuna.visualization import plot_parallel_coordinate, plot_param_importances
 
     name = shown.label(progress.metric)
     says = "A line for each trial, from its score through its settings."
     draw = partial(plot_parallel_coordinate, one, target_name=name)
-    yield _drawn("parallel", "Parallel coordinates", says, draw, _lack(one, trials=2, settings=1))
+    yield drawn("parallel", "Parallel coordinates", says, draw, _lack(one, trials=2, settings=1))
     judge, says = _judge(one)
     draw = partial(plot_param_importances, one, evaluator=judge, target_name=name)
-    yield _drawn("importance", "Importance", says, draw, _lack(one, trials=FEW, settings=2))
+    yield drawn("importance", "Importance", says, draw, _lack(one, trials=FEW, settings=2))
     says = f"{progress.metric} over each setting alone; the darker, the later the trial."
-    draw = partial(plot_slice, one, target_name=name)
-    yield _drawn("slices", "Slices", says, draw, _lack(one, trials=2, settings=1))
+    draw = partial(_slices, one, name)
+    yield drawn("slices", "Slices", says, draw, _lack(one, trials=2, settings=1))
+
+
+def _slices(one: "optuna.Study", name: str) -> "Figure":
+    from optuna.visualization import plot_slice
+
+    figure = plot_slice(one, target_name=name)
+    figure.update_xaxes(nticks=4, selector={"type": "log"})
+    return figure.update_layout(width=None) if len(figure.data) <= ACROSS else figure
 
 
 def _judge(one: "optuna.Study") -> "tuple[BaseImportanceEvaluator, str]":
@@ -79,9 +90,8 @@ def _judge(one: "optuna.Study") -> "tuple[BaseImportanceEvaluator, str]":
 
     trials = _whole(one)
     if len(trials) <= MANY and len({frozenset(trial.params) for trial in trials}) == 1:
-        return FanovaImportanceEvaluator(
-            seed=0
-        ), "The share of the score's variance that each setting explains (fANOVA)."
+        says = "The share of the score's variance that each setting explains (fANOVA)."
+        return FanovaImportanceEvaluator(seed=0), says
     share = max(0.1, min(5 / max(len(trials), 1), 0.5))
     says = f"How far each setting decides whether a trial is among the best {share:.0%} (PED-ANOVA)."
     return PedAnovaImportanceEvaluator(target_quantile=share), says
@@ -101,30 +111,34 @@ def _fronts(study: "optuna.Study", progress: Progress) -> Iterator[Picture]:
 
         says = f"{names[0]} and {other}; trials of the Pareto front, over all objectives, are red."
         draw = partial(plot_pareto_front, many, targets=pair, target_names=[shown.label(names[0]), shown.label(other)])
-        yield _drawn(f"front-{place}", f"Pareto front: {other}", says, draw, _lack(many, trials=1))
+        yield drawn(f"front-{place}", f"Pareto front: {other}", says, draw, _lack(many, trials=1))
 
 
 def _curves(one: "optuna.Study", progress: Progress) -> Picture:
-    top = {row.number for row in leaders(progress, CURVES)}
-    reported = [trial for trial in _whole(one) if trial.intermediate_values and trial.number in top]
-    says = f"The {progress.metric} of {len(reported)} trials over their epochs; the best trial is dark."
-    lack = "" if reported else "no trial reported its epochs"
-    return _drawn("curves", "Learning curves", says, partial(_drawn_curves, reported, progress), lack)
+    first = best(progress)
+    reported = [trial for trial in _whole(one) if trial.intermediate_values]
+    every = -(-len(reported) // CURVES)
+    dark = [trial for trial in reported if first is not None and trial.number == first.number]
+    pale = [trial for place, trial in enumerate(reported) if place % every == 0 and trial not in dark]
+    says = (
+        f"The {progress.metric} over the epochs of {len(pale + dark):,} trials out of {len(reported):,}; "
+        "the best is dark."
+    )
+    draw = partial(_drawn_curves, pale, dark, shown.label(progress.metric))
+    return drawn("curves", "Learning curves", says, draw, "" if reported else "no trial reported its epochs")
 
 
-def _drawn_curves(reported: "list[FrozenTrial]", progress: Progress) -> "Figure":
+def _drawn_curves(pale: "list[FrozenTrial]", dark: "list[FrozenTrial]", metric: str) -> "Figure":
     import optuna
     from optuna.visualization import plot_intermediate_values
 
     some = optuna.create_study()
-    some.add_trials(reported)
+    some.add_trials([*pale, *dark])
     figure = plot_intermediate_values(some)
-    first = best(progress)
-    for trial, trace in zip(reported, figure.data, strict=True):
-        is_best = first is not None and trial.number == first.number
-        trace.update(name=f"trial {trial.number}", line_color=BLUE if is_best else PALE, line_width=3 if is_best else 1)
-        trace.update(zorder=int(is_best), marker_color=BLUE if is_best else PALE)
-    return figure.update_layout(xaxis_title="epoch", yaxis_title=shown.label(progress.metric))
+    for place, (trial, trace) in enumerate(zip([*pale, *dark], figure.data, strict=True)):
+        colour, width = (PALE, 1) if place < len(pale) else (BLUE, 3)
+        trace.update(name=f"trial {trial.number}", line={"color": colour, "width": width}, marker_color=colour)
+    return figure.update_layout(xaxis_title="epoch", yaxis_title=metric)
 
 
 def _epochs(progress: Progress) -> Picture:
@@ -146,7 +160,7 @@ def _epochs(progress: Progress) -> Picture:
         return figure.update_layout(barmode="stack", xaxis_title="trial", yaxis_title="epochs", bargap=0.1)
 
     lack = "" if any(row.epochs for row in progress.rows) else "no trial finished an epoch"
-    return _drawn("epochs", "Epochs", "The epochs that each trial ran, and those that it was spared.", draw, lack)
+    return drawn("epochs", "Epochs", "The epochs that each trial ran, and those that it was spared.", draw, lack)
 
 
 def _whole(one: "optuna.Study") -> "list[FrozenTrial]":
@@ -160,20 +174,22 @@ def _lack(one: "optuna.Study", *, trials: int, settings: int = 0) -> str:
     whole = _whole(one)
     names = {name for trial in whole for name in trial.params}
     if len(whole) < trials:
-        return f"it needs {trials} trials with a score, and there {'is' if len(whole) == 1 else 'are'} {len(whole)}"
+        return f"it takes {trials} or more trials with a score, and the study has {len(whole)}"
     if len(names) < settings:
-        return f"it needs {settings} settings, and there {'is' if len(names) == 1 else 'are'} {len(names)}"
+        return f"it takes {settings} or more settings, and the study has {len(names)}"
     return ""
 
 
-def _drawn(name: str, title: str, says: str, draw: Draw, lack: str) -> Picture:
+def drawn(name: str, title: str, says: str, draw: Draw, lack: str) -> Picture:
+    """Draw a picture, unless something lacks; what a library can't draw is left out with its words."""
     if lack:
-        return Picture(name, title, f"Left out: {lack}.")
+        return Picture(name, title, lack)
     try:
         figure = draw()
-    except Exception as error:  # noqa: BLE001  whatever a library can't draw, the rest of the page can be read
-        return Picture(name, title, f"Left out: it can't be drawn ({error}).")
-    figure.update_layout(title=None, template="plotly_white", margin={"t": 30, "r": 20})
+    except Exception as error:  # noqa: BLE001  the rest of the page can be read
+        return Picture(name, title, f"it can't be drawn: {error}")
+    figure.update_layout(title=None, template="plotly_white", height=380, margin={"t": 30, "r": 20, "b": 40})
+    figure.update_layout(colorway=[BLUE, RED, GREEN])
     return Picture(name, title, says, figure.to_json())
 
 

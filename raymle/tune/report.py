@@ -15,6 +15,7 @@ from raymle.tune.shown import objectives
 if TYPE_CHECKING:
     import optuna
 
+WHY = "why it failed"
 LONGEST = 600
 """Letters of a reason."""
 DRAW = """
@@ -56,6 +57,7 @@ def render(study: "optuna.Study", progress: Progress, *, name: str) -> str:
         figures=_json(drawn),
         header=header,
         rows=rows,
+        why=WHY in header,
         scripts=[get_plotlyjs(), DRAW] if any(picture.figure for picture in drawn) else [],
     )
 
@@ -74,27 +76,22 @@ def _facts(progress: Progress) -> Iterator[tuple[str, str, str]]:
 
 
 def _table(progress: Progress, objectives: list[str]) -> tuple[list[str], list[list[str]]]:
-    """List all trials, the best first and the failed last."""
+    """List all trials, the best first and the failed last; the last column, if there is one that did, says why."""
     ranked = leaders(progress, len(progress.rows))
-    rest = [row for row in progress.rows if row not in ranked]
-    names = endings({path: None for row in progress.rows for path in row.settings})
-    header = ["trial", *objectives, "state", "epochs", "seconds", *names.values(), "run", "why it failed"]
-    return header, [_cells(row, len(objectives), list(names)) for row in [*ranked, *rest]]
+    numbers = {row.number for row in ranked}
+    rows = [*ranked, *(row for row in progress.rows if row.number not in numbers)]
+    names = endings({path: None for row in rows for path in row.settings})
+    why = [WHY] if any(row.reason for row in rows) else []
+    header = ["trial", *objectives, "state", "epochs", "seconds", *names.values(), "run", *why]
+    return header, [_cells(row, len(objectives), list(names))[: len(header)] for row in rows]
 
 
 def _cells(row: Row, objectives: int, paths: list[str]) -> list[str]:
-    others = [number(value) for value in row.values[1:objectives]]
-    return [
-        str(row.number),
-        number(row.score),
-        *(others + ["-"] * (objectives - 1 - len(others))),
-        row.state,
-        f"{row.epochs}/{row.most_epochs}",
-        f"{row.seconds:,.1f}",
-        *(short(row.settings[path]) if path in row.settings else "" for path in paths),
-        row.run_id,
-        row.reason.strip()[:LONGEST],
-    ]
+    others = [*map(number, row.values[1:objectives]), *["-"] * objectives][: objectives - 1]
+    settings = [short(row.settings[path]) if path in row.settings else "" for path in paths]
+    epochs, seconds = f"{row.epochs}/{row.most_epochs}", f"{row.seconds:,.1f}"
+    reason = row.reason.strip()[:LONGEST]
+    return [str(row.number), number(row.score), *others, row.state, epochs, seconds, *settings, row.run_id, reason]
 
 
 def _json(drawn: list[Picture]) -> str:

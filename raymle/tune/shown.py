@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna.study import StudyDirection
     from optuna.trial import FrozenTrial
 
-LONGEST = 24
+LONGEST = 32
 """Letters of a label."""
 
 
@@ -56,7 +56,8 @@ def _copy(
     whole = [
         row for row in progress.rows if row.number in asked and _is_whole(row, values[row.number], len(directions))
     ]
-    names = endings({path: None for row in whole for path in asked[row.number].params})
+    tails = endings({path: None for row in whole for path in asked[row.number].params})
+    names = dict(zip(tails, _labels(list(tails.values())), strict=True))
     trials = [_blank()] * (1 + max((row.number for row in progress.rows), default=0))
     for row in whole:
         trials[row.number] = _named(asked[row.number], names, values[row.number])
@@ -82,23 +83,24 @@ def _named(trial: "FrozenTrial", names: Mapping[str, str], values: Sequence[floa
     choices = {path: _choices(each) for path, each in trial.distributions.items()}
     return create_trial(
         values=list(values),
-        params={label(names[path]): choices[path].get(value, value) for path, value in trial.params.items()},
-        distributions={label(names[path]): _ranged(each, choices[path]) for path, each in trial.distributions.items()},
+        params={names[path]: choices[path].get(value, value) for path, value in trial.params.items()},
+        distributions={names[path]: _ranged(each, choices[path]) for path, each in trial.distributions.items()},
         intermediate_values=trial.intermediate_values,
     )
 
 
-def _choices(distribution: "BaseDistribution") -> dict[Any, Any]:
-    """Map each option to its label; two that are cut to one label keep apart by their place."""
+def _choices(distribution: "BaseDistribution") -> dict[Any, str]:
     options = [option for option in getattr(distribution, "choices", ()) if isinstance(option, str)]
-    labels = [label(option) for option in options]
-    return {
-        option: text if labels.count(text) == 1 else f"{text} #{place}"
-        for place, (option, text) in enumerate(zip(options, labels, strict=True))
-    }
+    return dict(zip(options, _labels(options), strict=True))
 
 
-def _ranged(distribution: "BaseDistribution", choices: Mapping[Any, Any]) -> "BaseDistribution":
+def _labels(texts: Sequence[str]) -> list[str]:
+    """Make a label of each text; those that are cut to the same keep apart by their place."""
+    labels = [label(text) for text in texts]
+    return [text if labels.count(text) == 1 else f"{text} #{place}" for place, text in enumerate(labels)]
+
+
+def _ranged(distribution: "BaseDistribution", choices: Mapping[Any, str]) -> "BaseDistribution":
     from optuna.distributions import CategoricalDistribution
 
     if not isinstance(distribution, CategoricalDistribution):
