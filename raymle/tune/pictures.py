@@ -186,11 +186,11 @@ def drawn(name: str, title: str, says: str, draw: Draw, lack: str) -> Picture:
         return Picture(name, title, lack)
     try:
         figure = draw()
+        figure.update_layout(title=None, template="plotly_white", height=380, margin={"t": 30, "r": 20, "b": 40})
+        figure.update_layout(colorway=[BLUE, RED, GREEN])
+        return Picture(name, title, says, figure.to_json())
     except Exception as error:  # noqa: BLE001  the rest of the page can be read
         return Picture(name, title, f"it can't be drawn: {error}")
-    figure.update_layout(title=None, template="plotly_white", height=380, margin={"t": 30, "r": 20, "b": 40})
-    figure.update_layout(colorway=[BLUE, RED, GREEN])
-    return Picture(name, title, says, figure.to_json())
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def write(out: Path, study: "optuna.Study", progress: Progress, *, name: str) ->
     """
     path = out / "study.html"
     out.mkdir(parents=True, exist_ok=True)
-    write_durably(path, render(study, progress, name=name).encode())
+    write_durably(path, render(study, progress, name=name).encode(errors="replace"))
     return path
 
 

@@ -232,6 +232,12 @@ def test_the_users_study_stays_as_it_is_and_nothing_is_said(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_reason_that_is_no_unicode_is_shown_all_the_same(tmp_path):
+    found, _ = study(1)
+    text = page(tmp_path, found, progress(row(1, "failed", None, reason="FileNotFoundError: caf\udce9.csv")))
+    assert "FileNotFoundError: caf?.csv" in text
+
+
 def nasty():
     found, seen = study(tree={**USUAL, f"model.{NASTY}": space.parse({"model.x": {"choice": [NASTY, "b"]}})["model.x"]})
     return found, progress(*seen.rows, metric=NASTY)
