@@ -1,7 +1,5 @@
 """One HTML page that says how good a model is, with everything in it: no network, no script."""
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -10,6 +8,7 @@ from typing import Any, final
 
 import yaml
 
+from raymle import page
 from raymle.config import ModelConfig
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.evaluate.numbers import confusion_counts
@@ -20,7 +19,6 @@ from raymle.store import write_durably
 MOST_ROWS = 200
 MOST_DRIFT = 20
 SECTIONS = ("name", "data", "split", "model", "train", "evaluate")
-PARTS = ("report.html.j2", "report.css")
 
 
 @final
@@ -51,19 +49,15 @@ def write(out: Path, facts: Facts, judged: Judged, measured: Evaluated, *, metri
     (out / "plots").mkdir(parents=True, exist_ok=True)
     for chart in drawn:
         (out / "plots" / f"{chart.name}.png").write_bytes(chart.png)
-    page = out / "report.html"
-    write_durably(page, render(facts, judged, measured, drawn, metric=metric).encode())
-    return page
+    path = out / "report.html"
+    write_durably(path, render(facts, judged, measured, drawn, metric=metric).encode())
+    return path
 
 
 def render(facts: Facts, judged: Judged, measured: Evaluated, drawn: list[Chart], *, metric: str) -> str:
     """Fill the page; whatever a data set or a spec says is text in it, never markup."""
-    from jinja2.sandbox import SandboxedEnvironment
-
-    template, style = (files("raymle.evaluate").joinpath(name).read_text("utf-8") for name in PARTS)
-    environment = SandboxedEnvironment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, data=lambda png: base64.b64encode(png).decode())
-    return environment.from_string(template).render(
+    return page.fill(
+        files("raymle.evaluate").joinpath("report.html.j2").read_text("utf-8"),
         facts=facts,
         schema=judged.schema,
         positive=judged.schema.classes[judged.positive] if judged.positive is not None else None,
@@ -75,8 +69,6 @@ def render(facts: Facts, judged: Judged, measured: Evaluated, drawn: list[Chart]
         classes=per_class(judged)[:MOST_ROWS],
         drift=drift(facts.splits),
         spec=_yaml(facts.spec),
-        style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )
 
 
@@ -97,17 +89,6 @@ def drift(splits: Splits | None) -> list[tuple[str, str, float, float, float]]:
     """List how far the splits' columns are from train's, the farthest first."""
     found = sorted(splits.distribution if splits else (), key=lambda one: -one.psi)[:MOST_DRIFT]
     return [(one.column, one.split, one.psi, one.statistic, one.p_value) for one in found]
-
-
-def number(value: Any) -> str:
-    """Write a number for a reader: whole ones with separators, others with four digits, none as a dash."""
-    if value is None or value != value:
-        return "-"
-    if isinstance(value, str):
-        return value
-    if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:.4g}"
 
 
 def _yaml(spec: Mapping[str, Any]) -> str:

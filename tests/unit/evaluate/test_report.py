@@ -164,11 +164,3 @@ def test_bins_hold_every_row():
     along = np.random.default_rng(0).normal(size=300)
     rows = by_bin(along, np.quantile(along, [0, 0.5, 1]), (along,))
     assert [row[1] for row in rows] == [150, 150]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, "-"), (float("nan"), "-"), (3.0, "3"), (12345, "12,345"), (0.123456, "0.1235"), ("x", "x"), (1e20, "1e+20")],
-)  # fmt: skip
-def test_numbers_are_written_for_readers(value, text):
-    assert report.number(value) == text
