@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from raymle.config.train import TrainConfig
 from raymle.records import Epoch, Metrics
@@ -13,6 +13,13 @@ from raymle.records import Epoch, Metrics
 STOP, SAVE = True, False
 """What the caller of a training may answer to a report, besides None: end with the best weights; keep a checkpoint,
 and report the same epoch again."""
+
+
+class Weighty(Protocol):
+    """What has weights: a module, or one network of a stack."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights by their names."""
 
 
 @final
@@ -36,7 +43,7 @@ class Best:
     warnings: tuple[str, ...] = ()
     """What the gradients of the first epoch in which they were unwell looked like."""
 
-    def take(self, module: nn.Module, metrics: Metrics, rank: float) -> bool:
+    def take(self, module: Weighty, metrics: Metrics, rank: float) -> bool:
         """Count an epoch, keep its weights if they are better, and say whether they are."""
         self.epochs += 1
         if rank <= self.rank or np.isnan(rank):
@@ -45,9 +52,13 @@ class Best:
         self.epoch, self.metrics, self.rank = self.epochs, metrics, rank
         return True
 
-    def hear(self, warnings: list[str]) -> None:
-        """Keep the warnings of the first epoch that has some."""
-        self.warnings = self.warnings or tuple(warnings)
+    def count(self, module: Weighty, metrics: Metrics, rank: float, *, step: int, warnings: list[str]) -> Epoch:
+        """Count an epoch that ended with a step, and return its report; the first one's warnings are kept."""
+        is_best = self.take(module, metrics, rank)
+        self.warnings = self.warnings or tuple(f"epoch {self.epochs}: {text}" for text in warnings)
+        report = Epoch(epoch=self.epochs, step=step, metrics=metrics, best=is_best)
+        self.reports.append(report)
+        return report
 
     def add(self, warnings: list[str]) -> None:
         """Keep warnings beside those that are there."""

@@ -1,5 +1,6 @@
 """What cannot be trained is found before any data is read. Knows no framework."""
 
+import json
 from difflib import get_close_matches
 from importlib.util import find_spec
 from math import ceil
@@ -15,6 +16,8 @@ LOSSES = {
     "regression": ("squared_error", "absolute_error", "huber"),
 }
 """Names of the losses of each task; the first is its default."""
+STACKABLE = ("linear", "mlp")
+"""Families whose trainings can be one stack."""
 ROUNDS_PER_EPOCH = 20
 """Rounds of trees between two reports."""
 
@@ -75,6 +78,40 @@ def _for_networks(train: TrainConfig) -> str:
         "train.loop": train.loop is not None,
     }
     return next((name for name, is_used in asked.items() if is_used), "")
+
+
+def why_not(train: TrainConfig, model: ModelConfig) -> str:
+    """Say why a training cannot be one of a stack; empty when it can.
+
+    Raises:
+        SpecError: a parameter of the model is unknown or has a wrong value.
+    """
+    if model.type not in STACKABLE:
+        return f"model.type is {model.type}, and only {' and '.join(STACKABLE)} are trained in a stack"
+    parameters = models.parameters(model)
+    reasons = {
+        "model.params.dropout is not 0": getattr(parameters, "dropout", 0) > 0,
+        "model.params.normalisation is batch": getattr(parameters, "normalisation", "none") == "batch",
+        "train.workers is not 1": train.workers != 1,
+        "train.resources.gpu is not 0": train.resources.gpu > 0,
+        "train.loop is your own": train.loop is not None,
+        "train.loss is your own": ":" in train.loss,
+        "train.precision is not fp32": train.precision != "fp32",
+        "train.accumulate is not 1": train.accumulate > 1,
+        "train.ema is set": train.ema is not None,
+        "train.pretrained is set": train.pretrained != PretrainedConfig(),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def shape_of(train: TrainConfig, model: ModelConfig) -> str:
+    """Name all that the trainings of one stack have in common: those with equal names can be one.
+
+    They may differ in learning rate, weight decay, seed, epochs and early stopping.
+    """
+    shared = train.model_dump(mode="json", exclude={"seed", "epochs", "early_stopping"})
+    shared["optimizer"] = train.optimizer.model_dump(mode="json", exclude={"learning_rate", "weight_decay"})
+    return json.dumps({"train": shared, "model": model.model_dump(mode="json")}, sort_keys=True)
 
 
 def keeps(train: TrainConfig, model: ModelConfig) -> bool:

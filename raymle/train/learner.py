@@ -1,9 +1,8 @@
 """A module with what moves its weights: one step over this worker's share of a batch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from math import ceil
 from typing import Any, final
 
 import numpy as np
@@ -19,6 +18,7 @@ from raymle.records import Metrics
 from raymle.train.checkpoint import misfits
 from raymle.train.objective import Objective
 from raymle.train.optimizer import Stepper
+from raymle.train.order import steps_of
 from raymle.train.world import World
 
 VANISHED = 1e-7
@@ -63,6 +63,14 @@ class Learned:
         tensors = {f"learned/{name}": getattr(self, name) for name in ("losses", "norms", "layers")}
         return tensors, {"rows": self.rows, "done": self.done, "seconds": self.seconds}
 
+    def look(self) -> None:
+        """Find the first step since the last look whose loss or gradient is not finite."""
+        new = slice(self.looked, self.done)
+        finite = torch.isfinite(self.losses[new]) & torch.isfinite(self.norms[new])
+        if not bool(finite.all()):
+            self.bad_step = self.looked + int(finite.int().argmin())
+        self.looked = self.done
+
     def problem(self, epoch: int) -> str:
         """Say at which step the training left the real numbers; empty when it did not."""
         if self.bad_step is None:
@@ -78,6 +86,14 @@ class Learned:
             "rows_per_second": self.rows / max(self.seconds, 1e-9),
         }
 
+    def means(self, names: Sequence[str], sizes: Sequence[int]) -> Metrics:
+        """Return the mean norm of each layer's gradient, largest layers first if there are many."""
+        found = dict(zip(names, (self.layers / max(1, self.done)).tolist(), strict=True))
+        if len(found) > MOST_LAYERS:
+            by_size = sorted(zip(names, sizes, strict=True), key=lambda each: -each[1])
+            found = {name: found[name] for name, _ in by_size[:MOST_LAYERS]}
+        return found
+
 
 @final
 class Learner:
@@ -87,7 +103,7 @@ class Learner:
         self, module: nn.Module, config: TrainConfig, objective: Objective, world: World, *, rows: int
     ) -> None:
         self.config, self.objective, self.world, self.rows = config, objective, world, rows
-        self.steps = max(1, ceil(rows / config.batch_size))
+        self.steps = steps_of(rows, config)
         self.bare, self.module = module, world.wrap(module)
         named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
         self.names, self.parameters = [name for name, _ in named], [weight for _, weight in named]
@@ -140,12 +156,7 @@ class Learner:
 
     def layers(self, learned: Learned) -> Metrics:
         """Return the mean norm of each layer's gradient, largest layers first if there are many."""
-        means = (learned.layers / max(1, learned.done)).tolist()
-        found = dict(zip(self.names, means, strict=True))
-        if len(found) > MOST_LAYERS:
-            by_size = sorted(zip(self.names, self.parameters, strict=True), key=lambda each: -each[1].numel())
-            found = {name: found[name] for name, _ in by_size[:MOST_LAYERS]}
-        return found
+        return learned.means(self.names, [weight.numel() for weight in self.parameters])
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that the next step depends on."""

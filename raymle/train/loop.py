@@ -114,20 +114,23 @@ def judge(learner: Learner, validation: Arrays, best: Best, learned: Learned) ->
     """Validate an epoch and count it; None when the training left the real numbers with its last step."""
     number, objective = best.epochs + 1, learner.objective
     metrics = learned.metrics() | validate(learner.judged, validation, objective, learner.world)
-    if not np.isfinite(metrics["validation_loss"]):  # no loss has shown it yet
-        best.problem = f"the validation loss is not finite after step {learner.steps} of epoch {number}"
+    if problem := unjudged(metrics["validation_loss"], number, learner.steps):
+        best.problem = problem
         return None
     learner.world.settle(learner.bare)  # validation has settled what it judged, perhaps an average
     require_in_step(learner.bare, learner.world, number)
     layers = learner.layers(learned)
     metrics |= {"learning_rate": learner.stepper.rate} | {f"grad_norm/{name}": norm for name, norm in layers.items()}
     rank = objective.rank(metrics)
-    is_best = best.take(learner.judged, metrics, rank)
     learner.stepper.hear(rank)
-    best.hear([f"epoch {number}: {text}" for text in unwell(layers)])
-    report = Epoch(epoch=number, step=number * learner.steps, metrics=metrics, best=is_best)
-    best.reports.append(report)
-    return report
+    return best.count(learner.judged, metrics, rank, step=number * learner.steps, warnings=unwell(layers))
+
+
+def unjudged(loss: float, epoch: int, steps: int) -> str:
+    """Say that validation left the real numbers, which no loss of the epoch has shown; empty when it did not."""
+    if np.isfinite(loss):
+        return ""
+    return f"the validation loss is not finite after step {steps} of epoch {epoch}"
 
 
 def keep(learner: Learner, best: Best, learned: Learned | None, keeper: Keeper) -> None:
@@ -161,10 +164,7 @@ def look(learned: Learned, world: World, keeper: Keeper) -> Wish:
     wish = keeper.wish(world, learned.done - learned.looked)
     together = world.sum(torch.cat([learned.losses[new], wish]))
     learned.losses[new] = together[: -len(wish)]
-    finite = torch.isfinite(learned.losses[new]) & torch.isfinite(learned.norms[new])
-    if not bool(finite.all()):
-        learned.bad_step = learned.looked + int(finite.int().argmin())
-    learned.looked = learned.done
+    learned.look()
     return keeper.settle(Wish.of(together[-len(wish) :]))
 
 

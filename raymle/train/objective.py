@@ -19,7 +19,7 @@ from raymle.records import Metrics, Schema
 from raymle.train.check import LOSSES
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""From outputs float32 ``[n, outputs]`` and targets ``[n]`` to the loss summed over the rows."""
+"""From outputs ``[n, outputs]`` and targets ``[n]`` to the loss summed over the rows."""
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": functional.cross_entropy,
     "squared_error": functional.mse_loss,
@@ -59,17 +59,23 @@ class Objective:
             return _own(self.loss, self.folder)
         function = FUNCTIONS[LOSSES[self.task][0] if self.loss == "auto" else self.loss]
         if self.task == "classification":
-            return lambda outputs, targets: function(outputs.float(), targets, reduction="sum")
-        return lambda outputs, targets: function(outputs.float().squeeze(1), targets, reduction="sum")
+            return lambda outputs, targets: function(wide(outputs), targets, reduction="sum")
+        return lambda outputs, targets: function(wide(outputs).squeeze(1), targets, reduction="sum")
 
     def learning(self, device: torch.device) -> Loss:
         """Return the loss that is learned from: with class weights and smoothed labels, if any."""
         if not self.smoothing and not self.weights:
             return self.judging()
         weights = torch.tensor(self.weights, device=device) if self.weights else None
-        return lambda outputs, targets: functional.cross_entropy(
-            outputs.float(), targets, weight=weights, label_smoothing=self.smoothing, reduction="sum"
-        )
+
+        def weighed(outputs: Tensor, targets: Tensor) -> Tensor:
+            outputs = wide(outputs)
+            weight = None if weights is None else weights.to(outputs.dtype)
+            return functional.cross_entropy(
+                outputs, targets, weight=weight, label_smoothing=self.smoothing, reduction="sum"
+            )
+
+        return weighed
 
     def predictions(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return probabilities, or numbers in the target's own units."""
@@ -87,6 +93,11 @@ class Objective:
         if value is None:
             return -values.get("validation_loss", np.inf)
         return value if metrics.higher_is_better(self.metric) else -value
+
+
+def wide(outputs: Tensor) -> Tensor:
+    """Return outputs of at least 32 bits."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 
 def of(
@@ -145,7 +156,7 @@ def _own(reference: str, folder: str) -> Loss:
     function = users.function(reference, folder)
 
     def summed(outputs: Tensor, targets: Tensor) -> Tensor:
-        losses = function(outputs.float(), targets)
+        losses = function(wide(outputs), targets)
         if not isinstance(losses, Tensor) or losses.shape != (len(outputs),):
             shape = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise SpecError(

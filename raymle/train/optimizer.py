@@ -73,7 +73,7 @@ class Stepper:
         self.plateau = Plateau(**facts["plateau"])
 
     def _rate(self) -> float:
-        share = factor(self.config.schedule, self.taken, self.steps, warmup=_warmup(self.config))
+        share = factor(self.config.schedule, self.taken, self.steps, warmup=warmup_share(self.config))
         return self.config.learning_rate * share * self.plateau.factor
 
 
@@ -114,7 +114,8 @@ def factor(schedule: str, taken: int, steps: int, *, warmup: float = 0.0) -> flo
     return 1.0
 
 
-def _warmup(config: OptimizerConfig) -> float:
+def warmup_share(config: OptimizerConfig) -> float:
+    """Return the share of all steps over which the rate rises."""
     return config.warmup or (WARMUP if config.schedule == "warmup" else 0.0)
 
 

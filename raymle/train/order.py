@@ -11,6 +11,7 @@ So the batches of a large table depend on the order in which its rows arrived, t
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, final
 
 import numpy as np
@@ -45,6 +46,11 @@ class Windows:
         places = (_shuffle(seed, epoch).permutation(count) * self.block).tolist()
         ranges = [range(place, min(place + self.block, self.rows)) for place in places]
         return [ranges[first : first + self.blocks] for first in range(0, count, self.blocks)]
+
+
+def steps_of(rows: int, config: TrainConfig) -> int:
+    """Return how many steps an epoch over so many rows has."""
+    return max(1, ceil(rows / config.batch_size))
 
 
 def batches(train: Arrays, config: TrainConfig, epoch: int, *, steps: int, start: int = 0) -> Iterator[Rows]:

@@ -6,21 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from raymle import model as models
 from raymle.config.model import ModelConfig
 from raymle.config.train import TrainConfig
-from raymle.data import own, shards
-from raymle.errors import DataError, WorkError
-from raymle.model import Contents
+from raymle.errors import DataError
 from raymle.records import Epoch, Fitted, Splits
 from raymle.train.backends.inline import World, device
 from raymle.train.best import Best
+from raymle.train.bundler import Bundler
 from raymle.train.check import check, count, is_group, keeps
 from raymle.train.keeper import Keeper
-from raymle.train.objective import of
 from raymle.train.task import Task, run, threads
 
 if TYPE_CHECKING:
@@ -62,33 +56,12 @@ def fit(
     """
     check(train, model, folder=folder)
     started = time.monotonic()
-    transform = shards.load_transform(splits)
-    schema = splits.data_schema
-    objective = of(
-        schema, metric, train, mean=transform.target_mean, std=transform.target_std,
-        counts=_counts(splits), folder=folder,
-    )  # fmt: skip
-    contents = Contents(
-        data_schema=schema,
-        model=model,
-        inputs=transform.inputs,
-        outputs=objective.outputs,
-        transforms=tuple(transforms),
-    )
-    code = own.sources(contents.references, folder)  # as it is now: it may be edited while a model trains
-    task = Task(train, contents, splits, objective, folder, storage, run if keeps(train, model) else "")
-    network, fitted = yield from (_trees(task) if model.type == "trees" else _network(task, out))
-    keep = contents.model_copy(update={"metrics": fitted.metrics})
-    models.save(out, keep, transform=transform, network=network, code=code)
+    bundler = Bundler.of(train, model, splits, metric=metric, folder=folder, transforms=transforms)
+    kept = run if keeps(train, model) else ""
+    task = Task(train, bundler.contents, splits, bundler.objective, folder, storage, kept)
+    network, fitted = yield from (_trees(task) if model.type == "trees" else _network(task, bundler, out))
+    bundler.save(out, network, fitted.metrics)
     return fitted.model_copy(update={"bundle": str(out), "seconds": round(time.monotonic() - started, 3)})
-
-
-def _counts(splits: Splits) -> "npt.NDArray[np.int64]":
-    """Return the train rows of each class; nothing for numbers."""
-    classes = len(splits.data_schema.classes)
-    if not classes:
-        return np.zeros(0, np.int64)
-    return np.bincount(shards.load(splits, "train").target, minlength=classes)
 
 
 def _trees(task: Task) -> Generator[Epoch, bool | None, tuple["Booster", Fitted]]:
@@ -123,25 +96,15 @@ def _trees_on_ray(task: Task) -> "Generator[Epoch, bool | None, tuple[Grown, lis
     return (yield from group.run(task, boosting.epochs, config=LightGBMConfig()))
 
 
-def _network(task: Task, out: Path) -> Generator[Epoch, bool | None, tuple["nn.Module", Fitted]]:
-    """Train a network; when it diverges, the last good weights are kept beside the bundle's place.
-
-    Raises:
-        WorkError: the training had to stop.
-    """
+def _network(
+    task: Task, bundler: Bundler, out: Path
+) -> Generator[Epoch, bool | None, tuple["nn.Module | Booster", Fitted]]:
+    """Train a network; when it diverges, the last good weights are kept beside the bundle's place."""
     best = yield from (_on_ray(task) if is_group(task.train) else _here(task))
     if best.is_stopped:
         raise KeyboardInterrupt
     module = task.module()
-    if best.weights:
-        module.load_state_dict(best.weights)
-    if best.problem:
-        raise _stopped(task, best, module, out.with_name("last-good"))
-    weights = sum(weight.numel() for weight in module.parameters())
-    return module, Fitted(
-        bundle="", parameters=weights, epochs=best.epochs, best_epoch=best.epoch, seconds=0,
-        metrics=best.metrics, workers=best.workers, threads=threads(task.train), warnings=best.warnings,
-    )  # fmt: skip
+    return module, bundler.finish(module, best, task.train, out)
 
 
 def _here(task: Task) -> Generator[Epoch, bool | None, Best]:
@@ -163,14 +126,3 @@ def _on_ray(task: Task) -> Generator[Epoch, bool | None, Best]:
         best, told = yield from group.run(task, partial(group.network, join=join))
     best.add(told)
     return best
-
-
-def _stopped(task: Task, best: Best, module: "nn.Module", out: Path) -> WorkError:
-    """Keep the weights of the best epoch, if there was one, and say where they are."""
-    hint = "lower train.optimizer.learning_rate, or look for extreme values with `raymle data show`"
-    if not best.weights:
-        return WorkError(f"training stopped: {best.problem}", hint=hint)
-    transform = shards.load_transform(task.splits)
-    keep = task.contents.model_copy(update={"metrics": best.metrics})
-    models.save(out, keep, transform=transform, network=module, code=own.sources(keep.references, task.folder))
-    return WorkError(f"training stopped: {best.problem}; the weights of epoch {best.epoch} are in {out}", hint=hint)

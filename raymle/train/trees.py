@@ -187,6 +187,6 @@ def evaluate(raw: npt.NDArray[Any], validation: Arrays, objective: Objective) ->
     if objective.outputs == 2:
         raw = np.column_stack([np.zeros_like(raw), raw])  # a logit against zero: softmax is the logistic
     raw = raw.reshape(len(validation.numbers), -1)
-    loss = objective.judging()(torch.from_numpy(raw), objective.targets(validation.target))
+    loss = objective.judging()(torch.from_numpy(raw).float(), objective.targets(validation.target))
     score = objective.score(validation.target, objective.predictions(raw))
     return {"validation_loss": float(loss) / max(1, len(raw)), **score}

@@ -32,6 +32,7 @@ class Ended(Record):
     seconds: float = 0.0
     dollars: float = 0.0
     values: Mapping[str, Any] = {}
+    goals: tuple[float, ...] = ()
 
 
 @dataclass
@@ -54,6 +55,8 @@ class Attempt:
     reason: str = ""
     seconds: float = 0.0
     dollars: float = 0.0
+    goals: tuple[float, ...] = ()
+    """What it came to for each objective, the score first; empty when that is not known."""
     paused_at: int = 0
     """Epochs of the checkpoint in which a scheduler has paused it; 0 when it has not."""
     recorded: set[int] = field(default_factory=set)
@@ -85,14 +88,14 @@ class Attempt:
         values = itertools.accumulate((score for _, score in found), best)
         return list(zip((epoch for epoch, _ in found), values, strict=True))
 
-    def objectives(self, names: Sequence[str]) -> list[float] | None:
-        """Return what it came to for each objective, the score first; None when one is not known."""
+    def reach(self, names: Sequence[str]) -> tuple[float, ...]:
+        """Return what it came to for each objective, the score first; nothing when one is not known."""
         if self.score is None or self.fitted is None:
-            return None
+            return ()
         last = self.history[-1].metrics if self.history else {}
         known = {**last, **self.fitted.metrics, **self.facts()}
         rest = [float(known.get(name, math.nan)) for name in names[1:]]
-        return None if any(map(math.isnan, rest)) else [self.score, *rest]
+        return () if any(map(math.isnan, rest)) else (self.score, *rest)
 
     def facts(self) -> dict[str, float]:
         """Return what is counted of the model that it left."""

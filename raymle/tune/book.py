@@ -37,6 +37,7 @@ class Book:
 
     studies: "Sequence[optuna.Study]"
     setting: Setting
+    show: Callable[[Progress], None] = lambda progress: None  # noqa: ARG005
     attempts: dict[str, Attempt] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
@@ -110,7 +111,7 @@ class Book:
             self._tell_run(attempt)
         self._save_spent()
         self.setting.publish()
-        self.setting.show(self.progress())
+        self.show(self.progress())
 
     @property
     def spent(self) -> Spent:
@@ -239,6 +240,7 @@ class Book:
     def _settle(self, attempt: Attempt, *, is_stopped: bool) -> None:
         is_short = is_stopped and len(attempt.history) < attempt.most_epochs
         attempt.state = "failed" if attempt.reason or not attempt.fitted else "stopped" if is_short else "finished"
+        attempt.goals = attempt.reach([*self.setting.objectives])
         self.ended.append(attempt)
         self.setting.keep(attempt.run_id, attempt.ended())
         self._tell_optuna(attempt)
@@ -250,18 +252,17 @@ class Book:
             self.setting.publish()
         if now - self._shown > SHOW_S:
             self._shown = now
-            self.setting.show(self.progress())
+            self.show(self.progress())
 
     def _tell_optuna(self, attempt: Attempt) -> None:
         from optuna.trial import TrialState
 
-        values = attempt.objectives([*self.setting.objectives])
-        if attempt.state == "failed" or values is None:
+        if attempt.state == "failed" or not attempt.goals:
             self.study.tell(attempt.number, state=TrialState.FAIL)
-        elif attempt.state == "stopped" and len(values) == 1:
+        elif attempt.state == "stopped" and len(attempt.goals) == 1:
             self.study.tell(attempt.number, state=TrialState.PRUNED)
         else:  # among several objectives its best weights are as good a trade as any
-            self.study.tell(attempt.number, values)
+            self.study.tell(attempt.number, attempt.goals)
 
     def _tell_run(self, attempt: Attempt) -> None:
         told = {"raymle.trial": attempt.state, "raymle.reason": attempt.reason[:4000]}
@@ -278,7 +279,7 @@ class Book:
         return Row(
             number=attempt.number + 1, run_id=attempt.run_id, state=_shown(attempt), score=attempt.score,
             epochs=len(attempt.history), most_epochs=attempt.most_epochs, settings=flat(attempt.values),
-            seconds=attempt.seconds, reason=attempt.reason,
+            seconds=attempt.seconds, reason=attempt.reason, values=attempt.goals,
         )  # fmt: skip
 
 

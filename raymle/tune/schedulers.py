@@ -73,10 +73,8 @@ def scheduler(
         case "hyperband":
             return HyperBandScheduler(max_t=most_epochs, reduction_factor=3, **common)
         case "median":
-            never = float("inf")  # it would pause trials to let others catch up
-            return MedianStoppingRule(
-                grace_period=1, min_samples_required=3, min_time_slice=never, hard_stop=True, **common
-            )
+            common["min_time_slice"] = float("inf")  # it would pause trials to let others catch up
+            return MedianStoppingRule(grace_period=1, min_samples_required=3, hard_stop=True, **common)
         case "pbt":
             every = max(1, most_epochs // GENERATIONS)
             return Population(exploit, config.seed, perturbation_interval=every, quantile_fraction=QUANTILE, **common)

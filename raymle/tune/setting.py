@@ -13,7 +13,6 @@ from raymle.tracking import Run
 from raymle.tune import storage
 from raymle.tune.attempts import Attempt, Ended
 from raymle.tune.check import most_epochs
-from raymle.tune.progress import Progress
 from raymle.tune.space import Node
 
 
@@ -38,7 +37,6 @@ class Setting:
     """Keeps what stays of a trial that is over."""
     recall: Callable[[str], Ended | None]
     publish: Callable[[], None]
-    show: Callable[[Progress], None]
     at_once: int = 1
     together: int = 1
     """Trials that are proposed before any of them has reported, so that some may train as one."""

@@ -65,7 +65,7 @@ def search(
     """
     import ray
 
-    from raymle.tune import alone, conduct, setting, storage
+    from raymle.tune import alone, conduct, report, setting, storage
     from raymle.tune.book import Book
     from raymle.tune.display import display
     from raymle.tune.explore import explore
@@ -84,12 +84,14 @@ def search(
     studies = storage.open_study(store, run.id, space=config.space, nodes=tree, objectives=goals)
     for point in points:
         studies[-1].enqueue_trial(point, skip_if_exists=True)
-    with display() as show:
-        given = setting.of(
-            spec, config, tree, store=store, study=run, objectives=goals, show=show, at_once=at_once,
-            together=group * at_once if group > 1 else 1, group=group, per_hour=per_hour, share=1 / fit_at_once,
-        )  # fmt: skip
-        book = Book(studies, given)
+    given = setting.of(
+        spec, config, tree, store=store, study=run, objectives=goals, at_once=at_once,
+        together=group * at_once if group > 1 else 1, group=group, per_hour=per_hour, share=1 / fit_at_once,
+    )  # fmt: skip
+    book = Book(studies, given)
+    if book.resumed:
+        training.say(f"study {run.id} goes on: {len(book.ended)} of {config.trials} trials are done")
+    with display([attempt.number + 1 for attempt in book.ended]) as book.show:
         conduct.run(
             book,
             work,
@@ -98,7 +100,7 @@ def search(
             finish=lambda attempt: alone.finished(work, attempt.run_id, work.varied(attempt.values)),
             explore=lambda values: explore(values, tree, seed=config.seed),
         )
-    # report.write(folder, studies[-1], book.progress(), name=spec.name)
+    report.write(folder, studies[-1], book.progress(), name=spec.name)
     return Searched(book.record(run.id), [_candidate(attempt, spec) for attempt in book.candidates()])
 
 
@@ -120,7 +122,7 @@ def _halving(config: TuneConfig, attempts: Iterable[Attempt], metric: str, *, up
 
     if config.scheduler != "asha" or most_epochs < 2:
         return None
-    halving = Halving(is_maximised=up, most_epochs=most_epochs)
+    halving = Halving("max" if up else "min", most_epochs)
     for attempt in attempts:
         for epoch, score in attempt.scores(metric, is_maximised=up):
             halving.hear(attempt.run_id, epoch, score)

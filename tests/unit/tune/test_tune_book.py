@@ -20,7 +20,7 @@ class Place:
 
     def __init__(self, folder):
         self.store = open_store(str(folder / "runs"))
-        self.runs, self.shown, self.ids = {}, [], iter(f"run-{number}" for number in range(1, 99))
+        self.runs, self.ids = {}, iter(f"run-{number}" for number in range(1, 99))
 
     def open_run(self, run_id, number):
         return self.runs.setdefault(run_id, MemoryRun(run_id))
@@ -36,8 +36,7 @@ class Place:
             config=config, space=nodes, objectives=goals, most_epochs=lambda values: 3,
             shape=shape or (lambda values: None), new_id=lambda: next(self.ids), open_run=self.open_run,
             known=self.known, keep=lambda *told: setting._keep(self.store, *told),
-            recall=lambda run_id: setting._recall(self.store, run_id), publish=lambda: None, show=self.shown.append,
-            **(plan or {}),
+            recall=lambda run_id: setting._recall(self.store, run_id), publish=lambda: None, **(plan or {}),
         )  # fmt: skip
         return Book(storage.open_study(self.store, "s", space=space_, nodes=nodes, objectives=goals), given)
 
@@ -166,11 +165,10 @@ def test_trials_of_one_shape_are_proposed_together_and_others_alone(place):
     book = place.book(space_, shape=lambda values: str(values["model.params.hidden"]), trials=8, plan=together)
     groups = [book.propose(str(number)) for number in range(8)]
     groups = [[attempt.values["model.params.hidden"] for attempt in group] for group in groups if group]
+    proposed = [hidden for group in groups for hidden in group]
     assert all(len(set(group)) == 1 and len(group) <= 3 for group in groups)
-    assert sorted(sum(groups, [])) == sorted(
-        attempt.values["model.params.hidden"] for attempt in book.attempts.values()
-    )
-    assert len(sum(groups, [])) == 8
+    assert sorted(proposed) == sorted(attempt.values["model.params.hidden"] for attempt in book.attempts.values())
+    assert len(proposed) == 8
     assert len(groups) < 8
 
 
