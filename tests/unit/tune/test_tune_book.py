@@ -221,7 +221,7 @@ def test_a_trial_whose_end_was_kept_but_not_told_is_told_later(place):
     run_id = start(first)
     attempt = first.attempts[run_id]
     first.hear(report(run_id, 0.5, 1))
-    attempt.fitted, attempt.state = Fitted.model_validate(FITTED), "stopped"
+    attempt.fitted, attempt.state, attempt.goals = Fitted.model_validate(FITTED), "stopped", (0.5,)
     setting._keep(place.store, run_id, attempt.ended())  # and then the driver is killed
 
     second = place.book()
