@@ -100,7 +100,7 @@ def search(
                 metric = decisive(spec, splits.data_schema)
                 found = tune.search(config, spec, splits, metric=metric, store=store, run=run)
                 ray.let_go()
-                clock.lap("train")
+                clock.lap("search")
                 best = choose(spec, found.candidates)
                 tracking.record_study(run, store, found.study, best=best.run_id, name=spec.name, splits=splits)
                 return adopt(best, store, splits, execution=execution, clock=clock, key=key, study=found.study)
@@ -197,7 +197,7 @@ def conclude(
         run_id=run.id, name=spec.name, status="finished", task=splits.data_schema.task,
         metric=decisive(spec, splits.data_schema), metrics={"validation": evaluated.metrics},
         intervals=evaluated.intervals, bundle=str(bundle), splits_id=splits.id, rows=dict(splits.rows),
-        seconds=clock.seconds(), execution=execution.kind, model=spec.model.type,
+        seconds={"train": fitted.seconds, **clock.seconds()}, execution=execution.kind, model=spec.model.type,
         parameters=fitted.parameters, workers=fitted.workers, threads=fitted.threads, epochs=fitted.epochs,
         best_epoch=fitted.best_epoch, warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study,
     )  # fmt: skip

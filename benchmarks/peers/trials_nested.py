@@ -1,0 +1,46 @@
+"""A trainer of Ray Train in each trial of Ray Tune: `trials_nested.py FILE TARGET TRIALS EPOCHS BATCH HIDDEN DIR`."""
+
+import json
+import sys
+import time
+
+START = time.perf_counter()
+FOLDER = sys.argv[7]
+sys.argv = [sys.argv[0], "tune", *sys.argv[1:]]
+
+import ray  # noqa: E402
+import ray.train.torch  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune.integration.ray_train import TuneReportCallback  # noqa: E402
+from trials_peer import TRIALS, prepare, train  # noqa: E402
+
+
+def loop(config):
+    for score in train(prepare(), config["rate"], config["decay"], config["seed"]):
+        ray.train.report({"score": score})
+
+
+def trial(config):
+    ray.train.torch.TorchTrainer(
+        loop,
+        train_loop_config=config,
+        scaling_config=ray.train.ScalingConfig(num_workers=1),
+        run_config=ray.train.RunConfig(
+            name=f"train-{tune.get_context().get_trial_id()}",
+            storage_path=f"{FOLDER}/train",
+            callbacks=[TuneReportCallback()],
+        ),
+    ).fit()
+
+
+if __name__ == "__main__":
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    space = {"rate": tune.loguniform(1e-4, 1e-1), "decay": tune.loguniform(1e-4, 1e-1), "seed": tune.randint(0, 10)}
+    started = time.perf_counter()
+    tune.Tuner(
+        tune.with_resources(trial, {"CPU": 0.01}),
+        param_space=space,
+        tune_config=tune.TuneConfig(metric="score", mode="max", num_samples=TRIALS, max_concurrent_trials=1),
+        run_config=tune.RunConfig(verbose=0, storage_path=f"{FOLDER}/tune"),
+    ).fit()
+    print(json.dumps({"search": time.perf_counter() - started, "seconds": time.perf_counter() - START}))
