@@ -37,3 +37,5 @@ class ClusterConfig(Section):
     """Use preemptible nodes for workers."""
     max_dollars_per_hour: float | None = Field(None, gt=0)
     """Refuse a cluster that may cost more."""
+    dollars_per_hour: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Price of one node for an hour; null: by the node's type, 0 on your own machine."""

@@ -11,16 +11,17 @@ from typing import Any, final
 import yaml
 
 from raymle.config import ModelConfig
+from raymle.evaluate.canvas import Chart
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.evaluate.numbers import confusion_counts
-from raymle.evaluate.plots import Chart, charts
+from raymle.evaluate.plots import charts
 from raymle.records import Epoch, Splits
 from raymle.store import write_durably
 
 MOST_ROWS = 200
 MOST_DRIFT = 20
 SECTIONS = ("name", "data", "split", "model", "train", "evaluate")
-PARTS = ("report.html.j2", "report.css")
+STYLE = "report.css"
 
 
 @final
@@ -58,12 +59,8 @@ def write(out: Path, facts: Facts, judged: Judged, measured: Evaluated, *, metri
 
 def render(facts: Facts, judged: Judged, measured: Evaluated, drawn: list[Chart], *, metric: str) -> str:
     """Fill the page; whatever a data set or a spec says is text in it, never markup."""
-    from jinja2.sandbox import SandboxedEnvironment
-
-    template, style = (files("raymle.evaluate").joinpath(name).read_text("utf-8") for name in PARTS)
-    environment = SandboxedEnvironment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, data=lambda png: base64.b64encode(png).decode())
-    return environment.from_string(template).render(
+    return filled(
+        "report.html.j2",
         facts=facts,
         schema=judged.schema,
         positive=judged.schema.classes[judged.positive] if judged.positive is not None else None,
@@ -75,9 +72,18 @@ def render(facts: Facts, judged: Judged, measured: Evaluated, drawn: list[Chart]
         classes=per_class(judged)[:MOST_ROWS],
         drift=drift(facts.splits),
         spec=_yaml(facts.spec),
-        style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )
+
+
+def filled(template: str, **values: Any) -> str:
+    """Fill a template of this package; what is put in is text, never markup, and nothing may be loaded."""
+    from jinja2.sandbox import SandboxedEnvironment
+
+    text, style = (files("raymle.evaluate").joinpath(name).read_text("utf-8") for name in (template, STYLE))
+    environment = SandboxedEnvironment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(number=number, data=lambda png: base64.b64encode(png).decode())
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.from_string(text).render(style=style, style_hash=digest, **values)
 
 
 def per_class(judged: Judged) -> list[tuple[str, float, float, float, int]]:
