@@ -52,7 +52,9 @@ def compare(
     raymle compare RUN RUN, or raymle compare model.type=choice:linear,mlp,trees, which trains each first. Latency and
     memory are measured now, one model at a time. Nobody within the limits has exit code 10.
     """
-    conditions = _conditions(limit or [])
+    conditions = limit or []
+    if output and output.exists() and not output.is_dir():
+        raise UsageError(f"--output {output} is a file", hint="name a folder")
     if not _are_runs(words or []):
         return _trained(_specs(words or [], profile, storage), pick, conditions, output=output, plan=plan, json=json)
     place = home(storage)
@@ -85,15 +87,16 @@ def _trained(
 def _answer(
     store: "Store", found: "Comparison", pick: str | None, conditions: Sequence[str], *, output: Path | None, json: bool
 ) -> Answer:
-    """Pick, write the page, and answer; a refusal comes after the table, on stderr."""
+    """Pick, write the page, and answer; why nobody could be picked comes after the table, or on stderr."""
     from raymle import comparing
 
     refused = ""
     try:
         found = found.picking(pick, *conditions) if pick or conditions else found
     except GateRefused as error:
-        refused = f"no pick: {error}"
-        print(f"error: {error}\n  hint: {error.hint}", file=sys.stderr)
+        refused = f"no pick: {error}\n  hint: {error.hint}"
+        if json:
+            print(refused, file=sys.stderr)
     page = comparing.write(output, found) if output else comparing.publish(store, found)
     text = f"{found}\n\n{refused}" if refused else str(found)
     return Answer(found.document, text, json, code=GateRefused.exit_code if refused else 0, note=f"page: {page}")
@@ -123,17 +126,3 @@ def _specs(words: Sequence[str], profile: str | None, storage: str | None) -> "l
     spec = loader.load(path, [*plain, *place], profile)
     cloud.check_storage(spec.storage, in_job=cloud.in_job())
     return comparing.variants(spec, ranges)
-
-
-def _conditions(given: Sequence[str]) -> tuple[str, ...]:
-    """Check that each is a condition.
-
-    Raises:
-        UsageError: one is not.
-    """
-    from raymle.config import CONDITION
-
-    for text in given:
-        if not CONDITION.match(text):
-            raise UsageError(f"--limit {text!r} is not a condition", hint="such as 'latency_p95_ms <= 5'")
-    return tuple(given)

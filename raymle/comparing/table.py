@@ -18,7 +18,7 @@ from raymle.tracking import code, new_id, shelf
 SECONDS_EACH = 4.0
 """About what it takes to measure one model: its process has to start."""
 LEAST_SHARE = 0.9
-"""Processor seconds for each second below which others were in the way."""
+"""Share of undisturbed calls below which a reader is told."""
 
 
 class Run(Protocol):
@@ -154,7 +154,9 @@ def _notes(row: Row, record: Trained, bundle: Path, measured: Resources) -> list
     """Say what a reader of a row's numbers should know."""
     told = []
     if measured.share < LEAST_SHARE:
-        told.append(f"others were at work: {row.name} had a processor for {measured.share:.0%} of its measuring")
+        told.append(
+            f"others were at work: {1 - measured.share:.0%} of the calls of {row.name} had to wait for a processor"
+        )
     if record.study:
         told.append(f"training time and cost of {row.name} are those of its whole study, {record.study.trials} trials")
     if model.read_contents(bundle).transforms:

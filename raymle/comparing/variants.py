@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raymle import loader, pipeline, planning
+from raymle import train as training
 from raymle.comparing.facts import dollars, names
 from raymle.comparing.table import SECONDS_EACH
 from raymle.config import Spec
-from raymle.errors import UsageError
+from raymle.errors import RaymleError, UsageError
 from raymle.records import Plan, Trained
 
 VARIED = ("model", "train")
@@ -48,8 +49,21 @@ def _with(spec: Spec, values: Mapping[str, Any]) -> Spec:
 
 
 def train(specs: Sequence[Spec]) -> list[Trained]:
-    """Train each spec as a run of its own, one after another."""
-    return [pipeline.train(spec) for spec in specs]
+    """Train each spec as a run of its own, one after another.
+
+    Raises:
+        RaymleError: what ended a training; the models before it are runs all the same.
+    """
+    found: list[Trained] = []
+    for place, (spec, name) in enumerate(zip(specs, names(specs), strict=True), 1):
+        training.say(f"model {place} of {len(specs)}: {name}")
+        try:
+            found.append(pipeline.train(spec))
+        except RaymleError as error:
+            done = " ".join(each.run_id for each in found)
+            error.hint = "; ".join(filter(None, [error.hint, done and f"trained before it: raymle compare {done}"]))
+            raise
+    return found
 
 
 def plan(specs: Sequence[Spec]) -> Plan:

@@ -6,6 +6,8 @@ colour-blind readers can tell apart.
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -59,6 +61,14 @@ def legend(axes: "Axes", loc: Any = "best") -> None:
         axes.legend(frameon=False, fontsize=9, loc=loc)
 
 
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Let names be drawn for the block in scripts that the font lacks, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def png(axes: "Axes") -> bytes:
     """Draw the figure that holds a panel."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -67,8 +77,7 @@ def png(axes: "Axes") -> bytes:
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     canvas, file = FigureCanvasAgg(figure), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class name in a script that the font lacks
+    with any_script():
         figure.tight_layout(w_pad=2.5)
         canvas.print_png(file)  # type: ignore[no-untyped-call]  # savefig would draw it twice
     return file.getvalue()

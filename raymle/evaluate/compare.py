@@ -156,14 +156,12 @@ def _fifths(values: Sequence[float | None]) -> list[str]:
     positive = [value for value in values if value]
     if not positive:
         return [UNKNOWN if value is None else BANDS[0] for value in values]
-    low, high = min(positive), max(positive)
-    low = low / 10 if 0 in values else low
-    if high <= low * ALIKE:
+    if 0 not in values and max(positive) <= min(positive) * ALIKE:
         return [UNKNOWN if value is None else "medium" for value in values]
-    way = math.log(high / low)
-    return [
-        UNKNOWN if value is None else BANDS[min(int(5 * math.log((value or low) / low) / way), 4)] for value in values
-    ]
+    low = math.log(min(positive)) - (math.log(10) if 0 in values else 0)
+    way = math.log(max(positive)) - low
+    fifths = [int(5 * (math.log(value) - low) / way) if value else 0 for value in values]
+    return [UNKNOWN if value is None else BANDS[min(fifth, 4)] for value, fifth in zip(values, fifths, strict=True)]
 
 
 def pick(rows: Sequence[Row], metric: str, conditions: Sequence[str], *, deciding: str) -> Row:

@@ -28,18 +28,20 @@ class Candidate(NamedTuple):
 
 
 def check(where: str, conditions: Iterable[str], known: Sequence[str], *, kind: str) -> None:
-    """Find a condition on something that there is not.
+    """Find a condition that is none, or on something that there is not.
 
     Args:
         where: Where the conditions are written, such as ``promote.require``.
-        conditions: The conditions, each well formed.
+        conditions: The conditions.
         known: The names that there are.
         kind: What those names are.
 
     Raises:
-        SpecError: a condition names something else.
+        SpecError: a condition cannot be read, or names something else.
     """
     for condition in conditions:
+        if not CONDITION.match(condition):
+            raise SpecError(f"{where} {condition!r} is not a condition", hint="such as 'latency_p95_ms <= 5'")
         name = parts(condition)[0]
         if name not in known:
             raise SpecError(f"{where} {condition!r}: {name} is not {kind}", hint=suggestion(name, known))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from raymle.evaluate.canvas import BLUE, INK, PALE, Chart, panels_of, png
+from raymle.evaluate.canvas import BLUE, INK, PALE, Chart, any_script, panels_of, png
 from raymle.evaluate.compare import Comparison, Row
 from raymle.evaluate.tables import numbers, short
 from raymle.measure.metrics import higher_is_better
@@ -57,7 +57,8 @@ def chart(comparison: Comparison) -> Chart:
     axes.set(xlabel="latency of one row, median, ms (log scale)", ylabel=f"validation {metric}")
     axes.set_title(f"{metric} against latency", fontsize=11)
     _explain(axes, rows)
-    _label(axes, rows, areas)
+    with any_script():
+        _label(axes, rows, areas)
     best = front[-1]
     alt = (
         f"{metric} against the latency of one row for {len(rows)} models; the best, {best.name or best.model}, "

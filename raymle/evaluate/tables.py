@@ -21,7 +21,7 @@ CRITERIA = {
     "epochs": "Epochs to converge",
 }
 """The criteria of the table of bands, as readers call them."""
-FRONT = "* on the Pareto front: no other model is as good in quality, latency, memory, training time and cost"
+FRONT = "* on the Pareto front: no other is at least as good in quality, latency, memory, training time and cost alike"
 MOST_NAME = 48
 
 
@@ -64,7 +64,7 @@ def in_bands(comparison: "Comparison") -> Table:
 def text(comparison: "Comparison") -> str:
     """Write a comparison for a terminal."""
     parts = [table(each.head, each.rows) for each in (numbers(comparison), in_bands(comparison))]
-    notes = [f"machine: {comparison.machine}", FRONT, *(f"note: {note}" for note in comparison.notes)]
+    notes = [FRONT, f"measured one at a time on: {comparison.machine}", *(f"note: {note}" for note in comparison.notes)]
     picked = [f"pick: {comparison.why}"] if comparison.why else []
     return "\n\n".join([*parts, "\n".join(notes), *picked])
 

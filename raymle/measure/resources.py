@@ -12,8 +12,10 @@ import numpy as np
 from raymle.records import Record
 
 MEGABYTE = 1e6
-BLOCKS, FEWEST, MOST = 10, 2, 500
-"""Blocks of calls, and how many calls each has."""
+FEWEST, MOST = 20, 5000
+"""Calls that are made at least and at most."""
+UNDISTURBED = 0.9
+"""Processor seconds for each second of a call that had nobody in its way."""
 
 
 class Resources(Record):
@@ -31,7 +33,7 @@ class Resources(Record):
     """The bundle on disk."""
     threads: int
     share: float
-    """Processor seconds for each second of measuring: well below 1, others were at work on this machine."""
+    """Share of the calls that had a processor all the time: well below 1, others were at work on this machine."""
 
 
 class Timing(NamedTuple):
@@ -40,41 +42,42 @@ class Timing(NamedTuple):
     median_ms: float
     p95_ms: float
     share: float
-    """Processor seconds for each second."""
+    """Share of the calls that had a processor all the time."""
 
 
-class Block(NamedTuple):
-    """Calls that were made one after another."""
+class Call(NamedTuple):
+    """One call: seconds by the clock, and those of a processor."""
 
-    seconds: list[float]
-    share: float
+    seconds: float
+    worked: float
 
 
 def timed(call: Callable[[int], object], *, seconds: float) -> Timing:
-    """Call for about so many seconds, after a tenth of them that does not count.
+    """Call for about so many seconds, and at least 20 times, after a tenth of that which does not count.
 
-    The calls are made in blocks, and the half of the blocks counts in which this process had a processor most: on a
-    machine that others use too, the rest would say how busy they are. A slow call is still made 20 times.
+    On a machine that others use too a call may wait for a processor; such calls do not count, for they would say how
+    busy the others are, unless hardly any call went without.
 
     Args:
         call: Takes the number of the call.
         seconds: How long to go on.
     """
-    _block(call, seconds / 10)
-    blocks = [_block(call, seconds / BLOCKS) for _ in range(BLOCKS)]
-    quiet = sorted(blocks, key=lambda block: block.share)[BLOCKS // 2 :]
-    median, high = np.percentile([each for block in quiet for each in block.seconds], [50, 95]) * 1e3
-    return Timing(float(median), float(high), min(block.share for block in quiet))
+    _calls(call, seconds / 10, fewest=3)
+    found = _calls(call, seconds, fewest=FEWEST)
+    quiet = [each for each in found if each.worked >= UNDISTURBED * each.seconds]
+    counted = quiet if len(quiet) >= FEWEST else found
+    median, high = np.percentile([each.seconds for each in counted], [50, 95]) * 1e3
+    return Timing(float(median), float(high), len(quiet) / len(found))
 
 
-def _block(call: Callable[[int], object], seconds: float) -> Block:
-    began, worked = time.perf_counter(), time.process_time()
-    found: list[float] = []
-    while len(found) < FEWEST or (len(found) < MOST and time.perf_counter() < began + seconds):
-        started = time.perf_counter()
+def _calls(call: Callable[[int], object], seconds: float, *, fewest: int) -> list[Call]:
+    end = time.perf_counter() + seconds
+    found: list[Call] = []
+    while len(found) < fewest or (len(found) < MOST and time.perf_counter() < end):
+        started, worked = time.perf_counter(), time.process_time()
         call(len(found))
-        found.append(time.perf_counter() - started)
-    return Block(found, (time.process_time() - worked) / (time.perf_counter() - began))
+        found.append(Call(time.perf_counter() - started, time.process_time() - worked))
+    return found
 
 
 def peak_memory_mb() -> float:

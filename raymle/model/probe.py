@@ -12,7 +12,7 @@ from pathlib import Path
 
 import raymle
 from raymle.data import examples
-from raymle.errors import WorkError
+from raymle.errors import RaymleError, WorkError
 from raymle.folders import verify
 from raymle.measure.resources import Resources, peak_memory_mb, size_mb, timed
 from raymle.model.bundle import load
@@ -51,8 +51,12 @@ def measure(bundle: Path) -> Resources:
 
 def main() -> None:
     """Measure the bundle that the command line names; print one JSON document."""
-    with redirect_stdout(sys.stderr):
-        found = measured(Path(sys.argv[3]))
+    try:
+        with redirect_stdout(sys.stderr):  # the user's own network may print
+            found = measured(Path(sys.argv[3]))
+    except RaymleError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
     print(json.dumps(found.model_dump()))  # noqa: T201
 
 
