@@ -43,6 +43,7 @@ bench:
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/reproduce.py
 	$(BIN)/python benchmarks/streaming.py
+	$(BIN)/python benchmarks/tradeoff.py
 
 clean:
 	rm -rf .venv build dist

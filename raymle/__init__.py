@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raymle.api import Experiment as Experiment
     from raymle.api import Run as Run
+    from raymle.api import compare as compare
     from raymle.api import predict as predict
     from raymle.api import serve as serve
     from raymle.errors import RaymleError as RaymleError
 
 __version__ = "0.1.0"
-__all__ = ["Experiment", "RaymleError", "Run", "predict", "serve"]
+__all__ = ["Experiment", "RaymleError", "Run", "compare", "predict", "serve"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from raymle import attempt, cloud, data, loader, pipeline, planning, references,
 from raymle import evaluate as judging
 from raymle import promote as promotion
 from raymle import reproduce as reproducing
+from raymle.comparing import compare as compare
 from raymle.config import DataConfig, EvaluateConfig, ServeConfig, Spec
 from raymle.data import TABLE, shards
 from raymle.errors import ArtifactError, ConflictError, UsageError

@@ -3,7 +3,7 @@
 data.prepare  ->  train.fit or tune.search  ->  evaluate.validation  ->  a bundle, a record and a tracked run
 """
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator
 from typing import Any
 
 from raymle import data, evaluate, runtime, tracking, tune
@@ -11,11 +11,12 @@ from raymle import resume as resuming
 from raymle import train as training
 from raymle.attempt import Clock, once, recorded, untouched
 from raymle.config import Spec
-from raymle.planning import advice, check, decisive, locate, place, why_ray
-from raymle.records import Epoch, Fitted, Splits, Study, Trained
+from raymle.outcome import adopt, choose, conclude
+from raymle.planning import check, decisive, locate, place, why_ray
+from raymle.records import Epoch, Fitted, Splits, Trained
 from raymle.runtime import Execution
 from raymle.store import Store
-from raymle.tracking import keys, shelf
+from raymle.tracking import keys
 
 
 def train(
@@ -62,7 +63,7 @@ def train(
                 store.publish(f"runs/{run.id}/bundle")
                 clock.lap("train")
                 outcome = fitted, history
-                return conclude(spec, store, splits, run, outcome, execution=execution, clock=clock, key=key)
+                return conclude(spec, store, splits, run, outcome, execution=execution, clock=clock)
 
 
 def search(
@@ -101,33 +102,9 @@ def search(
                 found = tune.search(config, spec, splits, metric=metric, store=store, run=run)
                 ray.let_go()
                 clock.lap("search")
-                best = choose(spec, found.candidates)
+                best = choose(spec, found.candidates, store, splits)
                 tracking.record_study(run, store, found.study, best=best.run_id, name=spec.name, splits=splits)
                 return adopt(best, store, splits, execution=execution, clock=clock, key=key, study=found.study)
-
-
-def choose(spec: Spec, candidates: Sequence[tune.Candidate]) -> tune.Candidate:
-    """Return the best candidate, or with ``evaluate.limits`` the best that meets them, measured one at a time."""
-    return candidates[0]
-
-
-def adopt(
-    found: tune.Candidate,
-    store: Store,
-    splits: Splits,
-    *,
-    execution: Execution,
-    clock: Clock,
-    key: str | None = None,
-    study: Study,
-) -> Trained:
-    """Make a study's trial a run like any other; one that is a run already stays as it is."""
-    if made := shelf.finished(store, found.run_id):
-        return shelf.crown(store, made, study, key=key)
-    with tracking.reopen(found.spec, store, found.run_id, ends=True) as run:
-        tracking.describe_inputs(run, found.spec, splits, store)
-        outcome = found.fitted, found.history
-        return conclude(found.spec, store, splits, run, outcome, execution=execution, clock=clock, key=key, study=study)
 
 
 def prepare(
@@ -170,41 +147,3 @@ def follow(
             if epoch.epoch not in known:
                 run.metrics(epoch.metrics, step=epoch.epoch)
                 show(epoch)
-
-
-def conclude(
-    spec: Spec,
-    store: Store,
-    splits: Splits,
-    run: tracking.Run,
-    outcome: tuple[Fitted, list[Epoch]],
-    *,
-    execution: Execution,
-    clock: Clock,
-    key: str | None,
-    study: Study | None = None,
-) -> Trained:
-    """Evaluate the bundle on validation, write the report, and keep everything with the run."""
-    fitted, history = outcome
-    out = store.root / "runs" / run.id
-    bundle = store.fetch(f"runs/{run.id}/bundle")
-    evaluated = evaluate.validation(
-        splits, bundle, config=spec.evaluate, out=out, history=history, folder=spec.folder,
-        spec=spec.model_dump(mode="json", by_alias=True),
-    )  # fmt: skip
-    clock.lap("evaluate")
-    trained = Trained(
-        run_id=run.id, name=spec.name, status="finished", task=splits.data_schema.task,
-        metric=decisive(spec, splits.data_schema), metrics={"validation": evaluated.metrics},
-        intervals=evaluated.intervals, bundle=str(bundle), splits_id=splits.id, rows=dict(splits.rows),
-        seconds={"train": fitted.seconds, **clock.seconds()}, execution=execution.kind, model=spec.model.type,
-        parameters=fitted.parameters, workers=fitted.workers, threads=fitted.threads, epochs=fitted.epochs,
-        best_epoch=fitted.best_epoch, warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study,
-    )  # fmt: skip
-    shelf.save(store, trained, spec)
-    training.forget(store, run.id)
-    store.publish(f"runs/{run.id}")
-    if study:
-        shelf.crown(store, trained, study, key=key)
-    tracking.record_result(run, trained, spec, splits, store, receipt=evaluate.receipt(store, splits, name=spec.name))
-    return trained

@@ -22,7 +22,6 @@ def check(spec: Spec) -> None:
     """Find what cannot work, or is not there yet, before anything is read or started."""
     training.check(spec.train, spec.model, folder=spec.folder)
     later = {
-        "evaluate.limits": bool(spec.evaluate.limits),
         "cluster.provider": spec.cluster.provider is not None,
         "cluster.max_dollars_per_hour": spec.cluster.max_dollars_per_hour is not None,
     }
@@ -70,7 +69,7 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     needs_ray = "a search runs on Ray Tune" if verb == "tune" else why_ray(spec)
     found = locate(spec, source)
     execution = place(spec, found, needs_ray=needs_ray)
-    schema = data.infer(found, spec.data, by=spec.split.by)
+    schema = _infer(spec, found)
     evaluate.check(spec.evaluate, spec.promote, schema, folder=spec.folder)
     rows = found.bytes // max(1, 8 * len(schema.columns))
     seconds = 6 + (12 if execution.on_ray else 0) + trials * spec.train.epochs * rows / ROWS_PER_SECOND
@@ -86,6 +85,15 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
         verb=verb, what=what, where=execution.kind if not execution.on_ray else f"Ray at {execution.address}",
         why=execution.why, steps=steps, seconds=round(seconds, 1),
     )  # fmt: skip
+
+
+def schema(spec: Spec) -> Schema:
+    """Infer what each column is, without the classes, which nobody has counted."""
+    return _infer(spec, locate(spec))
+
+
+def _infer(spec: Spec, found: data.Source) -> Schema:
+    return data.infer(found, spec.data, by=spec.split.by)
 
 
 def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:

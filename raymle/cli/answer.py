@@ -3,10 +3,12 @@
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
+
+from raymle.text import table as table
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,6 @@ def verb(function: Callable[..., Answer]) -> Callable[..., Answer]:
     return clean
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Align rows under their heads; numbers to the right."""
-    cells = [list(head), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(row[index]) for row in cells) for index in range(len(head))]
-    numeric = [all(_is_number(row[index]) for row in cells[1:]) and len(cells) > 1 for index in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in cells
-    )
-
-
 def metrics_text(metrics: dict[str, float], intervals: dict[str, tuple[float, float]]) -> str:
     """Write metrics one a line, with their intervals."""
     return table(
@@ -63,13 +51,3 @@ def metrics_text(metrics: dict[str, float], intervals: dict[str, tuple[float, fl
             for name, value in metrics.items()
         ],
     )
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
-
-
-def _is_number(cell: str) -> bool:
-    return cell.lstrip("-").replace(",", "").replace(".", "", 1).isdigit()

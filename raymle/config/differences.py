@@ -11,7 +11,7 @@ NOT_THE_JOB = {"profiles", "folder", "storage", "tracking", "serve"}
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the dotted paths whose values differ, with both values."""
-    left, right = dict(_flat(first)), dict(_flat(second))
+    left, right = dict(flat(first)), dict(flat(second))
     return {
         name: (left.get(name), right.get(name))
         for name in dict.fromkeys([*left, *right])
@@ -19,10 +19,11 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str
     }
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value under its dotted path."""
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

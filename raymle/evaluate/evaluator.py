@@ -1,6 +1,5 @@
 """How good a model is on rows whose answers may be looked at: validation, or the user's own."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raymle.config import CONDITION, EvaluateConfig, PromoteConfig
+from raymle.config import EvaluateConfig, PromoteConfig
 from raymle.data import shards
 from raymle.data.own import function
 from raymle.errors import SpecError
-from raymle.evaluate import report
+from raymle.evaluate import limits, report
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.measure import metrics
 from raymle.model import Bundle, load
@@ -25,23 +24,24 @@ def check(
     """Find a metric that will not be there before a model is trained for it, or sealed rows are spent on it.
 
     Raises:
-        SpecError: the deciding metric, one that promotion requires, or the user's own does not exist.
+        SpecError: the deciding metric, one in a condition, or the user's own does not exist.
         WorkError: one of the user's own fails on the validation rows of prepared splits.
     """
-    classes = len(schema.classes) or 2  # a plan has not counted them
-    metrics.decisive(config.metric, schema.task, classes)
-    own = user_metrics(config, folder)
-    known = [*metrics.names(schema.task, classes), *own]
+    metrics.decisive(config.metric, schema.task, _classes(schema))
+    own, names = user_metrics(config, folder), known(config, schema, folder=folder)
+    limits.check("promote.require", promote.require, names, kind=f"a metric of this {schema.task}")
+    limits.check("evaluate.limits", config.limits, [*limits.COLUMNS, *names], kind="a column or a metric")
     if splits and own:
         _rehearse(own, splits)
-    for condition in promote.require:
-        match = CONDITION.match(condition)
-        assert match, condition
-        name = match[1]
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise SpecError(f"promote.require {condition!r}: {name} is not a metric of this {schema.task}", hint=hint)
+
+
+def known(config: EvaluateConfig, schema: Schema, *, folder: str) -> tuple[str, ...]:
+    """Name every metric of a task, the user's own at the end."""
+    return (*metrics.names(schema.task, _classes(schema)), *user_metrics(config, folder))
+
+
+def _classes(schema: Schema) -> int:
+    return len(schema.classes) or 2  # a plan has not counted them
 
 
 def _rehearse(own: Mapping[str, metrics.UserMetric], splits: Splits) -> None:
@@ -121,7 +121,7 @@ def user_metrics(config: EvaluateConfig, folder: str) -> dict[str, metrics.UserM
         SpecError: one has the name of a metric that is there already, and a gate would read it instead.
     """
     found = {reference.split(":")[1]: function(reference, folder) for reference in config.metrics}
-    taken = next((name for name in found if metrics.is_built_in(name)), None)
+    taken = next((name for name in found if metrics.is_built_in(name) or name in limits.COLUMNS), None)
     if taken:
         raise SpecError(f"evaluate.metrics: {taken} is a metric already", hint="give your function another name")
     return found

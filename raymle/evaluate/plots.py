@@ -1,18 +1,12 @@
-"""Charts as PNG bytes, each with a sentence for those who cannot see it and the numbers behind it.
+"""The charts of one model's predictions."""
 
-matplotlib's Figure and Agg canvas only: no pyplot, no global state. The colours are Okabe and Ito's, which
-colour-blind readers can tell apart.
-"""
-
-import io
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from raymle.evaluate.canvas import BLUE, COLOURS, INK, PALE, PANEL, RED, Chart, legend, panels_of, png, short
 from raymle.evaluate.judged import Judged
 from raymle.evaluate.numbers import Row, by_bin, counts_by_threshold, curves, merged
 from raymle.records import Epoch
@@ -20,26 +14,9 @@ from raymle.records import Epoch
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, RED, GREEN, INK, PALE = "#0072B2", "#D55E00", "#009E73", "#22262b", "#c9ced6"
-COLOURS = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#8c6d1f", INK)
 BINS = 10
-PANEL = (4.6, 3.6)
-DPI = 110
 
 Span = tuple[float, float]
-
-
-@final
-@dataclass(frozen=True)
-class Chart:
-    """One picture, and the table behind it."""
-
-    name: str
-    title: str
-    alt: str
-    png: bytes
-    header: Row
-    rows: list[Row]
 
 
 def charts(judged: Judged, history: Sequence[Epoch], metric: str) -> list[Chart]:
@@ -58,7 +35,7 @@ def learning(history: Sequence[Epoch], metric: str) -> Chart:
 
     epochs = [epoch.epoch for epoch in history]
     best = max((epoch.epoch for epoch in history if epoch.best), default=None)
-    panels = _panels(2)
+    panels = panels_of(2)
     for axes, names in zip(panels, (("train_loss", "validation_loss"), (metric,)), strict=True):
         for name, colour in zip(names, COLOURS, strict=False):
             values = [epoch.metrics.get(name, np.nan) for epoch in history]
@@ -68,7 +45,7 @@ def learning(history: Sequence[Epoch], metric: str) -> Chart:
             axes.axvline(best, color=INK, linewidth=1, linestyle=":", label=f"best epoch, {best}")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(axes)
+        legend(axes)
     panels[0].set_title("Loss")
     panels[1].set_title(f"Validation {metric}")
     measured = sorted({name for epoch in history for name in epoch.metrics})
@@ -76,7 +53,7 @@ def learning(history: Sequence[Epoch], metric: str) -> Chart:
         "learning",
         "Learning curves",
         f"Loss and {metric} over {len(history)} epochs" + (f"; the best is epoch {best}." if best else "."),
-        _png(panels[0]),
+        png(panels[0]),
         ("epoch", *measured),
         [(epoch.epoch, *(epoch.metrics.get(name) for name in measured)) for epoch in history],
     )
@@ -86,7 +63,7 @@ def confusion(judged: Judged) -> Chart:
     """Draw how often each class was taken for each, in rows and as shares of the true class."""
     counts, names = merged(judged)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    panels = _panels(2, height=PANEL[1] if len(names) <= 6 else 5.2)
+    panels = panels_of(2, height=PANEL[1] if len(names) <= 6 else 5.2)
     for axes, matrix, form in zip(panels, (counts, shares), ("{:,.0f}", "{:.0%}"), strict=True):
         axes.imshow(matrix / max(matrix.max(), 1e-9), cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
         for (row, column), value in np.ndenumerate(matrix):
@@ -94,7 +71,7 @@ def confusion(judged: Judged) -> Chart:
             colour, size = ("white" if dark else INK), (10 if len(names) < 6 else 7)
             text = form.format(value)
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
-        labels = [_short(name) for name in names]
+        labels = [short(name) for name in names]
         axes.set_xticks(range(len(names)), labels, rotation=0 if len(names) <= 4 else 45)
         axes.set_yticks(range(len(names)), labels)
         axes.set_xlabel("predicted")
@@ -108,7 +85,7 @@ def confusion(judged: Judged) -> Chart:
         "confusion",
         "Confusion matrix",
         f"True against predicted class; {right:.1%} of the rows are on the diagonal.",
-        _png(panels[0]),
+        png(panels[0]),
         ("true \\ predicted", *names),
         [(name, *(int(count) for count in row)) for name, row in zip(names, counts, strict=True)],
     )
@@ -116,11 +93,11 @@ def confusion(judged: Judged) -> Chart:
 
 def ranking(judged: Judged) -> Chart:
     """Draw ROC and precision over recall, for the positive class or for the most frequent ones."""
-    panels = _panels(2)
+    panels = panels_of(2)
     panels[0].plot([0, 1], [0, 1], color=PALE, linestyle="--", label="chance")
     table: list[Row] = []
     for place, colour in zip(curves(judged), COLOURS, strict=False):
-        name = _short(judged.schema.classes[place])
+        name = short(judged.schema.classes[place])
         hit = judged.y == place
         if hit.all() or not hit.any():
             continue
@@ -135,12 +112,12 @@ def ranking(judged: Judged) -> Chart:
     panels[1].set(title="Precision and recall", xlabel="recall", ylabel="precision")
     for axes in panels:
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        _legend(axes, loc="lower right" if axes is panels[0] else "best")
+        legend(axes, loc="lower right" if axes is panels[0] else "best")
     return Chart(
         "roc_pr",
         "ROC, precision and recall",
         "How the rates move with the threshold; dotted lines are each class's share of the rows.",
-        _png(panels[0]),
+        png(panels[0]),
         ("class", "threshold", "recall", "false positive rate", "precision"),
         table,
     )
@@ -157,12 +134,12 @@ def calibration(judged: Judged) -> Chart:
     some = rows > 0
     mean, share = (np.bincount(place, weights=values, minlength=BINS)[some] / rows[some] for values in (said, true))
     error = float((rows[some] * np.abs(mean - share)).sum() / rows.sum())
-    panels = _panels(2)
+    panels = panels_of(2)
     panels[0].plot([0, 1], [0, 1], color=PALE, linestyle="--", label="perfect")
     panels[0].plot(mean, share, color=BLUE, marker="o", markersize=4, label=f"calibration error {error:.3f}")
     panels[0].set(title="Calibration", xlabel="predicted probability", ylabel="share that came true")
     panels[0].set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    _legend(panels[0])
+    legend(panels[0])
     panels[1].bar((np.arange(BINS) + 0.5) / BINS, rows, width=0.9 / BINS, color=BLUE)
     panels[1].set(title="Rows by predicted probability", xlabel="predicted probability", ylabel="rows")
     table = [
@@ -173,7 +150,7 @@ def calibration(judged: Judged) -> Chart:
         "calibration",
         f"Calibration of {what}",
         f"Predicted probability against what came true; the mean distance is {error:.3f}.",
-        _png(panels[0]),
+        png(panels[0]),
         ("probability", "rows", "mean predicted", "share true"),
         table,
     )
@@ -183,17 +160,17 @@ def predicted_vs_true(judged: Judged) -> Chart:
     """Draw predictions over true values, as densities, so that a million rows stay readable."""
     y, predicted = judged.y, judged.predicted
     low, high = np.percentile(np.concatenate([y, predicted]), [0.1, 99.9])
-    panels = _panels(1, width=5.4, height=4.4)
+    panels = panels_of(1, width=5.4, height=4.4)
     _density(panels[0], (y, predicted), (low, high), (low, high))
     panels[0].plot([low, high], [low, high], color=RED, linewidth=1.2, linestyle="--", label="perfect")
     panels[0].set(title="Predicted and true values", xlabel="true", ylabel="predicted")
-    _legend(panels[0], loc="upper left")
+    legend(panels[0], loc="upper left")
     edges = np.unique(np.quantile(y, np.linspace(0, 1, BINS + 1)))
     return Chart(
         "predicted_vs_true",
         "Predicted and true values",
         "Predictions over true values; a perfect model stays on the dashed line.",
-        _png(panels[0]),
+        png(panels[0]),
         ("true value", "rows", "mean true", "mean predicted"),
         by_bin(y, edges, (y, predicted)),
     )
@@ -204,7 +181,7 @@ def residuals(judged: Judged) -> Chart:
     predicted = judged.predicted
     left = judged.y - predicted
     low, high = np.percentile(left, [0.5, 99.5])
-    panels = _panels(2)
+    panels = panels_of(2)
     ends = np.percentile(predicted, [0.1, 99.9])
     _density(panels[0], (predicted, left), (ends[0], ends[1]), (low, high))
     panels[0].axhline(0, color=RED, linewidth=1.2, linestyle="--")
@@ -217,7 +194,7 @@ def residuals(judged: Judged) -> Chart:
         "residuals",
         "Residuals",
         f"True minus predicted: median {np.median(left):.4g}, 99 % between {low:.4g} and {high:.4g}.",
-        _png(panels[0]),
+        png(panels[0]),
         ("predicted", "rows", "mean residual", "mean absolute residual"),
         by_bin(predicted, edges, (left, np.abs(left))),
     )
@@ -244,41 +221,3 @@ def _wide(low: float, high: float) -> Span:
         return float(low), float(high)
     half = size / 2 or 0.5  # all values are one: put it in the middle
     return float(low - half), float(low + half)
-
-
-def _short(name: str) -> str:
-    """Cut a name to what fits an axis; a dollar sign would start a formula."""
-    return (name if len(name) <= 18 else f"{name[:17]}…").replace("$", r"\$")
-
-
-def _panels(count: int, *, width: float = PANEL[0], height: float = PANEL[1]) -> "list[Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * count, height), dpi=DPI, facecolor="white")
-    panels: list[Axes] = list(figure.subplots(1, count, squeeze=False)[0])
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(PALE)
-        axes.tick_params(labelcolor=INK, labelsize=8.5, color=PALE)
-        axes.grid(visible=True, color="#eceef1", linewidth=0.8)
-        axes.set_axisbelow(True)
-    return panels
-
-
-def _legend(axes: "Axes", loc: Any = "best") -> None:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9, loc=loc)
-
-
-def _png(axes: "Axes") -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = axes.get_figure()
-    assert isinstance(figure, Figure)
-    canvas, file = FigureCanvasAgg(figure), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class name in a script that the font lacks
-        figure.tight_layout(w_pad=2.5)
-        canvas.print_png(file)  # type: ignore[no-untyped-call]  # savefig would draw it twice
-    return file.getvalue()

@@ -10,9 +10,10 @@ import yaml
 
 from raymle import page
 from raymle.config import ModelConfig
+from raymle.evaluate.canvas import Chart
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.evaluate.numbers import confusion_counts
-from raymle.evaluate.plots import Chart, charts
+from raymle.evaluate.plots import charts
 from raymle.records import Epoch, Splits
 from raymle.store import write_durably
 

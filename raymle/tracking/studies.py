@@ -34,6 +34,12 @@ def result(store: "Store", study_id: str) -> Result | None:
     return Result(found["best"], Study.model_validate(found["study"])) if found else None
 
 
+def named(store: "Store", ref: str) -> str | None:
+    """Return the id of the one study that starts like this; None when a run does, or nothing."""
+    near = [name for name in store.names("studies") if ref and name.startswith(ref)]
+    return near[0] if len(near) == 1 else None
+
+
 def find(store: "Store", ref: str) -> str:
     """Return a study's id by itself, a unique start of it, or ``last``.
 

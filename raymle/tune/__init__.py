@@ -3,4 +3,5 @@
 from raymle.tune.check import check as check
 from raymle.tune.study import Candidate as Candidate
 from raymle.tune.study import Searched as Searched
+from raymle.tune.study import recalled as recalled
 from raymle.tune.study import search as search

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +107,18 @@ class Attempt:
             "dollars": self.dollars,
             "epochs": float(self.fitted.best_epoch),
         }
+
+
+def rank(attempt: Attempt, *, is_maximised: bool) -> float:
+    """Return how good an attempt is, higher is better."""
+    if attempt.score is None:
+        return float("-inf")
+    return attempt.score if is_maximised else -attempt.score
+
+
+def ranked(attempts: Iterable[Attempt], *, is_maximised: bool) -> list[Attempt]:
+    """Put attempts in order, the best first; of equals the earlier."""
+    return sorted(attempts, key=lambda attempt: -rank(attempt, is_maximised=is_maximised))
 
 
 def _megabytes(bundle: str) -> float:

@@ -16,7 +16,7 @@ from raymle.measure import prices
 from raymle.records import Epoch, Fitted, Study
 from raymle.tracking import Run
 from raymle.tune import budget
-from raymle.tune.attempts import STATUS, Attempt
+from raymle.tune.attempts import STATUS, Attempt, rank, ranked
 from raymle.tune.budget import Spent
 from raymle.tune.progress import Progress, Row, epochs_saved
 from raymle.tune.progress import State as RowState
@@ -72,7 +72,9 @@ class Book:
 
     def propose(self, trial_id: str) -> list[Attempt]:
         """Start the next attempts, to be trained as one of Tune's trials; none when the study is over."""
-        if self.is_late() or budget.is_stuck(self.setting.config.budget, [*map(self.rank, self.ended)]):
+        if self.is_late() or budget.is_stuck(
+            self.setting.config.budget, [rank(each, is_maximised=self.is_maximised) for each in self.ended]
+        ):
             return []
         waiting = [each for each in self.attempts.values() if each.state == "waiting"] or self._ask()
         members = alike(waiting, self.setting.group)
@@ -133,7 +135,7 @@ class Book:
         whole = [attempt for attempt in self.attempts.values() if attempt.fitted]
         if not whole:
             raise WorkError(_failures(self._begun()), hint="`raymle ui` shows each trial with its settings")
-        return sorted(whole, key=self.rank, reverse=True)
+        return ranked(whole, is_maximised=self.is_maximised)
 
     def record(self, study_id: str) -> Study:
         """Count how the trials ended."""
@@ -170,12 +172,6 @@ class Book:
         told = f"after epoch {donor.paused_at} it went on from {donor.run_id} with {settings}"
         self.runs[attempt.run_id].tags({"raymle.exploited": told})
         return attempt
-
-    def rank(self, attempt: Attempt) -> float:
-        """Return how good an attempt is, higher is better."""
-        if attempt.score is None:
-            return float("-inf")
-        return attempt.score if self.is_maximised else -attempt.score
 
     def _begun(self) -> list[Attempt]:
         return [attempt for attempt in self.attempts.values() if attempt.state != "waiting"]

@@ -75,7 +75,7 @@ def of(spec: Spec, config: TuneConfig, space: Mapping[str, Node], *, store: Stor
         open_run=lambda run_id, number: _child(spec, store, study, run_id, number),
         known=lambda run_id: tracking.recorded_steps(store, run_id, metric),
         keep=lambda run_id, ended: _keep(store, run_id, ended),
-        recall=lambda run_id: _recall(store, run_id),
+        recall=lambda run_id: recall(store, run_id),
         publish=lambda: storage.publish(store, study.id),
         **plan,
     )
@@ -102,7 +102,8 @@ def _keep(store: Store, run_id: str, ended: Ended) -> None:
     store.write_new(f"runs/{run_id}/trial.json", ended.model_dump_json().encode())
 
 
-def _recall(store: Store, run_id: str) -> Ended | None:
+def recall(store: Store, run_id: str) -> Ended | None:
+    """Return what stayed of a trial; None when it has not ended."""
     try:
         return Ended.model_validate_json(store.read(f"runs/{run_id}/trial.json"))
     except ArtifactError:

@@ -43,12 +43,10 @@ def open_study(
     Raises:
         ConflictError: the study was begun with other objectives.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     place = JournalStorage(JournalFileBackend(str(_brought(store, study_id))))
     with quiet():
-        names = sorted((each.study_name for each in optuna.get_all_study_summaries(place)), key=_age)
-        found = [optuna.load_study(study_name=name, storage=place, sampler=_unused()) for name in names]
-        found = [study for study in found if SPACE in study.user_attrs]  # a kill may have left one half-made
+        every = _studies(place)
+        found = [study for study in every if SPACE in study.user_attrs]  # a kill may have left one half-made
         asked = {"space": json.dumps(space, sort_keys=True), "objectives": list(objectives)}
         if found and found[-1].user_attrs[OBJECTIVES] != asked["objectives"]:
             before = ", ".join(found[-1].user_attrs[OBJECTIVES])
@@ -61,7 +59,7 @@ def open_study(
         fresh = optuna.create_study(
             storage=place,
             sampler=_unused(),
-            study_name=study_id if not names else f"{study_id}/{len(names) + 1}",
+            study_name=study_id if not every else f"{study_id}/{len(every) + 1}",
             directions=["maximize" if up else "minimize" for up in objectives.values()],
         )
         fresh.set_metric_names(list(objectives))
@@ -70,6 +68,20 @@ def open_study(
         fresh.set_user_attr(OBJECTIVES, asked["objectives"])
         fresh.set_user_attr(SPACE, asked["space"])  # last: a study without it is not there yet
     return [*found, fresh]
+
+
+def load(store: Store, study_id: str) -> list[optuna.Study]:
+    """Open a study's Optuna studies to read them, oldest first; another process may work on it meanwhile."""
+    file = store.root / folder_of(study_id) / "optuna.log"
+    place = JournalStorage(JournalFileBackend(str(file if file.exists() else _brought(store, study_id))))
+    with quiet():
+        return _studies(place)
+
+
+def _studies(place: JournalStorage) -> list[optuna.Study]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    names = sorted((each.study_name for each in optuna.get_all_study_summaries(place)), key=_age)
+    return [optuna.load_study(study_name=name, storage=place, sampler=_unused()) for name in names]
 
 
 def replay(before: optuna.Study, after: optuna.Study, nodes: Mapping[str, Node]) -> None:

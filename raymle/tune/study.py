@@ -12,7 +12,7 @@ from raymle.records import Epoch, Fitted, Splits, Study
 from raymle.store import Store
 from raymle.tracking import Run
 from raymle.tune import capacity, space
-from raymle.tune.attempts import Attempt
+from raymle.tune.attempts import Attempt, ranked
 from raymle.tune.check import most_epochs, objectives, varied
 
 if TYPE_CHECKING:
@@ -102,6 +102,28 @@ def search(
         )
     report.write(folder, studies[-1], book.progress(), name=spec.name)
     return Searched(book.record(run.id), [_candidate(attempt, spec) for attempt in book.candidates()])
+
+
+def recalled(store: Store, study_id: str, spec: Spec) -> list[Candidate]:
+    """Return the trials of a study that left a model, best first; no Ray is needed, and the study may go on.
+
+    Args:
+        store: The storage.
+        study_id: The study's run.
+        spec: What its trials vary.
+    """
+    from raymle.tune import setting, storage
+
+    studies = storage.load(store, study_id)
+    found = []
+    for trial in storage.trials(studies):
+        ended = setting.recall(store, trial.user_attrs[storage.RUN])
+        if ended and ended.fitted:
+            attempt = Attempt(trial.user_attrs[storage.RUN], trial.number, {})
+            attempt.restore(ended)
+            found.append(attempt)
+    up = bool(found) and studies[-1].directions[0].name == "MAXIMIZE"
+    return [_candidate(attempt, spec) for attempt in ranked(found, is_maximised=up)]
 
 
 def _work(config: TuneConfig, spec: Spec, splits: Splits, goals: Mapping[str, bool], *, train: Any) -> "Work":

@@ -67,7 +67,7 @@ serve:
    auth: null, tls: null, capture: null}
 tracking: {uri: null, experiment: churn}
 storage: runs
-cluster: {address: auto, provider: null, gpu: null, spot: true, max_dollars_per_hour: null}
+cluster: {address: auto, provider: null, gpu: null, spot: true, max_dollars_per_hour: null, dollars_per_hour: null}
 profiles:
   laptop: {train.epochs: 1}
   aws: {storage: "s3://bucket/churn", train.workers: 8, train.resources.gpu: 1}

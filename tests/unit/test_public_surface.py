@@ -14,6 +14,7 @@ OPTIONS = {
     "init": {"--target", "--output", "-o", "--force", "--template", "--json"},
     "train": {"--profile", "--key", "--plan", "--resume", "--take-over", "--json"},
     "tune": {"--profile", "--key", "--plan", "--json"},
+    "compare": {"--pick", "--limit", "--output", "--profile", "--storage", "--plan", "--json"},
     "data show": {"--profile", "--json"},
     "data split": {"--profile", "--json"},
     "evaluate": {"--storage", "--json"},
@@ -30,11 +31,11 @@ OPTIONS = {
     "ui": {"--host", "--port", "--storage"},
     "doctor": {"--profile", "--json"},
 }
-LATER = {"auto", "compare", "rollback", "export", "cluster", "monitor", "capture", "audit"}
+LATER = {"auto", "rollback", "export", "cluster", "monitor", "capture", "audit"}
 
 
 def test_the_public_names():
-    assert sorted(raymle.__all__) == ["Experiment", "RaymleError", "Run", "predict", "serve"]
+    assert sorted(raymle.__all__) == ["Experiment", "RaymleError", "Run", "compare", "predict", "serve"]
     assert all(getattr(raymle, name) is not None for name in raymle.__all__)
 
 

@@ -36,7 +36,7 @@ class Place:
             config=config, space=nodes, objectives=goals, most_epochs=lambda values: 3,
             shape=shape or (lambda values: None), new_id=lambda: next(self.ids), open_run=self.open_run,
             known=self.known, keep=lambda *told: setting._keep(self.store, *told),
-            recall=lambda run_id: setting._recall(self.store, run_id), publish=lambda: None, **(plan or {}),
+            recall=lambda run_id: setting.recall(self.store, run_id), publish=lambda: None, **(plan or {}),
         )  # fmt: skip
         return Book(storage.open_study(self.store, "s", space=space_, nodes=nodes, objectives=goals), given)
 
