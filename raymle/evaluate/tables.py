@@ -105,7 +105,9 @@ def named(values: Sequence[dict[str, Any]], models: Sequence[str]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return "-".join(map(str, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _cut(name: str) -> str:

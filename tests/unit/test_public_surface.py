@@ -13,7 +13,7 @@ COMMON = {"--help", "-h"}
 OPTIONS = {
     "init": {"--target", "--output", "-o", "--force", "--template", "--json"},
     "train": {"--profile", "--key", "--plan", "--resume", "--take-over", "--json"},
-    "tune": {"--profile", "--key", "--plan", "--json"},
+    "tune": {"--profile", "--key", "--plan", "--resume", "--take-over", "--json"},
     "compare": {"--pick", "--limit", "--output", "--profile", "--storage", "--plan", "--json"},
     "data show": {"--profile", "--json"},
     "data split": {"--profile", "--json"},

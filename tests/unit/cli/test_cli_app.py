@@ -56,7 +56,7 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
         best = FakeRun(record=TRAINED.model_copy(update={"study": study}))
         plan = records.Plan(verb="train", what="one mlp", where="this process", why="one worker", steps=("read",))
         return SimpleNamespace(
-            train=lambda key, resume, take_over: FakeRun(), tune=lambda key: best, plan=lambda verb: plan
+            train=lambda key, resume, take_over: FakeRun(), tune=lambda key, resume, take_over: best, plan=lambda verb: plan
         )
 
     fake.Experiment = SimpleNamespace(load=load)
@@ -149,8 +149,11 @@ def test_json_is_one_stable_document_and_nothing_else(api: SimpleNamespace, caps
     assert list(document["rows"]) == ["train", "validation", "test"]
     assert list(document["seconds"]) == ["prepare", "train", "evaluate", "total"]
     assert app.run(["tune", "--json"]) == 0
-    study = json.loads(capsys.readouterr().out)["study"]
-    assert list(study) == ["id", "trials", "finished", "failed", "stopped_early", "resumed"]
+    best = json.loads(capsys.readouterr().out)
+    assert list(best) == [*document, "study", "epochs_saved"]
+    assert list(best["study"]) == [
+        "id", "trials", "finished", "failed", "stopped_early", "resumed", "epochs", "epochs_saved", "seconds", "dollars",
+    ]  # fmt: skip
 
 
 def test_a_person_gets_the_numbers_on_stdout_and_the_next_step_on_stderr(

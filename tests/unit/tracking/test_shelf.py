@@ -8,7 +8,7 @@ from raymle.config import Spec
 from raymle.errors import ArtifactError, ConflictError
 from raymle.records import Study, Trained
 from raymle.store import open_store
-from raymle.tracking import keys, shelf
+from raymle.tracking import keys, shelf, studies
 
 SPEC = Spec.model_validate({"name": "churn", "data": {"source": "churn.csv", "target": "churned"}})
 
@@ -49,6 +49,7 @@ def test_a_run_is_found_by_id_prefix_last_and_study(store):
     put(store, "20260101-000000-aaaaaa", "20260102-000000-bbbbbb")
     study = Study(id="20260103-000000-cccccc", trials=2, finished=2, failed=0, stopped_early=0)
     put(store, "20260104-000000-dddddd", study=study)
+    studies.add(store, "20260104-000000-dddddd", study)
     assert shelf.find(store, "20260102-000000-bbbbbb") == "20260102-000000-bbbbbb"
     assert shelf.find(store, "20260101") == "20260101-000000-aaaaaa"
     assert shelf.find(store, "last") == "20260104-000000-dddddd"
@@ -95,7 +96,7 @@ def test_a_key_belongs_to_the_first_until_it_is_freed(store):
 
 def test_a_key_whose_process_died_is_taken_over(store):
     code = (
-        "import sys; from raymle.tracking import keys, shelf; from raymle.store import open_store;"
+        "import sys; from raymle.tracking import keys, shelf, studies; from raymle.store import open_store;"
         "assert keys.claim(open_store(sys.argv[1]), 'k', 'dead')"
     )
     subprocess.run([sys.executable, "-c", code, str(store.root)], check=True, env=dict(os.environ))
