@@ -9,7 +9,7 @@ from raymle import train as training
 from raymle.attempt import Clock
 from raymle.config import Spec
 from raymle.data import shards
-from raymle.errors import ArtifactError
+from raymle.errors import ArtifactError, GateRefused
 from raymle.model import probe
 from raymle.planning import advice, decisive
 from raymle.records import Epoch, Fitted, Metrics, Splits, Study, Trained
