@@ -19,7 +19,8 @@ from raymle.records import Metrics, Schema
 from raymle.train.check import LOSSES
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""From outputs ``[n, outputs]`` and targets ``[n]`` to the loss summed over the rows."""
+"""From outputs ``[n, outputs]`` and targets ``[n]`` to the loss summed over the rows, or to each row's."""
+Reduction = Literal["sum", "none"]
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": functional.cross_entropy,
     "squared_error": functional.mse_loss,
@@ -53,26 +54,26 @@ class Objective:
             return torch.from_numpy(np.array(target, np.int64))
         return torch.from_numpy(((target - self.mean) / self.std).astype(np.float32))
 
-    def judging(self) -> Loss:
-        """Return the plain loss, by which epochs are compared."""
+    def judging(self, reduction: Reduction = "sum") -> Loss:
+        """Return the plain loss, by which epochs are compared; each row's when nothing is to reduce it."""
         if ":" in self.loss:
-            return _own(self.loss, self.folder)
+            return _own(self.loss, self.folder, reduction)
         function = FUNCTIONS[LOSSES[self.task][0] if self.loss == "auto" else self.loss]
         if self.task == "classification":
-            return lambda outputs, targets: function(wide(outputs), targets, reduction="sum")
-        return lambda outputs, targets: function(wide(outputs).squeeze(1), targets, reduction="sum")
+            return lambda outputs, targets: function(wide(outputs), targets, reduction=reduction)
+        return lambda outputs, targets: function(wide(outputs).squeeze(1), targets, reduction=reduction)
 
-    def learning(self, device: torch.device) -> Loss:
+    def learning(self, device: torch.device, reduction: Reduction = "sum") -> Loss:
         """Return the loss that is learned from: with class weights and smoothed labels, if any."""
         if not self.smoothing and not self.weights:
-            return self.judging()
+            return self.judging(reduction)
         weights = torch.tensor(self.weights, device=device) if self.weights else None
 
         def weighed(outputs: Tensor, targets: Tensor) -> Tensor:
             outputs = wide(outputs)
             weight = None if weights is None else weights.to(outputs.dtype)
             return functional.cross_entropy(
-                outputs, targets, weight=weight, label_smoothing=self.smoothing, reduction="sum"
+                outputs, targets, weight=weight, label_smoothing=self.smoothing, reduction=reduction
             )
 
         return weighed
@@ -151,11 +152,11 @@ def _weights(train: TrainConfig, schema: Schema, counts: npt.NDArray[Any]) -> tu
     return tuple(float(given.get(name, 1.0)) for name in schema.classes)
 
 
-def _own(reference: str, folder: str) -> Loss:
-    """Return the user's loss, which gives one value for each row, summed."""
+def _own(reference: str, folder: str, reduction: Reduction) -> Loss:
+    """Return the user's loss, which gives one value for each row."""
     function = users.function(reference, folder)
 
-    def summed(outputs: Tensor, targets: Tensor) -> Tensor:
+    def checked(outputs: Tensor, targets: Tensor) -> Tensor:
         losses = function(wide(outputs), targets)
         if not isinstance(losses, Tensor) or losses.shape != (len(outputs),):
             shape = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
@@ -163,6 +164,6 @@ def _own(reference: str, folder: str) -> Loss:
                 f"train.loss {reference} gives {shape} for {len(outputs)} rows, not one loss for each",
                 hint="leave the mean out: reduction='none'",
             )
-        return losses.sum()
+        return losses.sum() if reduction == "sum" else losses
 
-    return summed
+    return checked

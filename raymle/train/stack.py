@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from raymle.config.train import OptimizerConfig
-from raymle.model.network import BATCH_ROWS, as_inputs
+from raymle.model.network import as_inputs
 from raymle.train.moves import MOVES, Pace, State, fresh
 from raymle.train.objective import Loss
 
 CLIP_EPSILON = 1e-6
 """What torch adds to a norm before it divides by it."""
-FEWEST_ROWS = 256
 
 
 @final
@@ -42,7 +41,7 @@ class Stack:
         Args:
             modules: The networks; they stay as they are.
             optimizers: One for each; they differ in nothing but learning rate and weight decay.
-            loss: What all learn from.
+            loss: What all learn from: each row's.
         """
         parts, _ = stack_module_state(list(modules))
         self.names, self.shapes = list(parts), [part.shape[1:] for part in parts.values()]
@@ -73,7 +72,7 @@ class Stack:
         Returns:
             Losses summed over the rows ``[K]``, and the norm of each layer's gradient before it is clipped ``[K, L]``.
         """
-        losses = self._losses(inputs, targets)
+        losses = summed(self._loss, self._outputs(inputs), targets)
         (gradient,) = torch.autograd.grad(losses.sum() / targets.shape[-1], self.matrix)
         parts = torch.split(gradient, self.sizes, dim=1)
         norms = torch.stack([torch.linalg.vector_norm(part, dim=1) for part in parts], dim=1)
@@ -85,29 +84,20 @@ class Stack:
             MOVES[self._kind](self.matrix, gradient, self._state, Pace(rates, self.decays, self.taken))
         return losses.detach(), norms
 
-    def _losses(self, inputs: Mapping[str, Tensor], targets: Tensor) -> Tensor:
-        own = None if targets.ndim == 1 else 0
-
-        def one(weights: dict[str, Tensor], inputs: Mapping[str, Tensor], targets: Tensor) -> Tensor:
-            return self._loss(functional_call(self._module, weights, kwargs=dict(inputs)), targets)
-
-        losses: Tensor = vmap(one, in_dims=(0, own, own))(self.weights(), dict(inputs), targets)
-        return losses
-
-    def forward(self, numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> Tensor:
-        """Return all raw outputs ``[K, n, outputs]`` for the same rows, in batches and without gradients."""
-
-        def one(weights: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
-            outputs: Tensor = functional_call(self._module, weights, kwargs=inputs)
+    def _outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        def one(weights: tuple[Tensor, ...], inputs: dict[str, Tensor]) -> Tensor:
+            named = dict(zip(self.names, weights, strict=True))
+            outputs: Tensor = functional_call(self._module, named, kwargs=inputs, tie_weights=False)
             return outputs
 
-        rows = max(FEWEST_ROWS, BATCH_ROWS // len(self))
+        own = 0 if inputs["numbers"].ndim == 3 else None
+        outputs: Tensor = vmap(one, in_dims=(0, own))(tuple(self.weights().values()), dict(inputs))
+        return outputs
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Call all networks with the same inputs ``[n, ...]``; return their raw outputs ``[K, n, outputs]``."""
         with torch.inference_mode():
-            weights, parts = self.weights(), []
-            for start in range(0, max(1, len(numbers)), rows):
-                inputs = self.inputs(numbers[start : start + rows], codes[start : start + rows])
-                parts.append(vmap(one, in_dims=(0, None))(weights, inputs))
-            return torch.cat(parts, dim=1)
+            return self._outputs(inputs)
 
     def inputs(self, numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> dict[str, Tensor]:
         """Name the arrays as the networks want them, in the weights' own precision."""
@@ -122,3 +112,12 @@ class Stack:
         self.matrix = self.matrix.detach()[rows].requires_grad_()
         self.decays = self.decays[rows]
         self._state = {name: value[rows] for name, value in self._state.items()}
+
+
+def summed(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Sum each network's losses ``[K]`` over rows: outputs ``[K, n, outputs]``, targets ``[n]`` or ``[K, n]``.
+
+    To the loss they are the rows of one network: that is less work than a loss for each.
+    """
+    every = targets.expand(len(outputs), -1)
+    return loss(outputs.flatten(0, 1), every.flatten()).view(every.shape).sum(1)

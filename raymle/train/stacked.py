@@ -11,7 +11,7 @@ import torch
 from raymle.config.model import ModelConfig
 from raymle.config.train import TrainConfig
 from raymle.data import shards
-from raymle.errors import UsageError, WorkError
+from raymle.errors import RaymleError, UsageError
 from raymle.model.build import build
 from raymle.records import Epoch, Fitted, Splits
 from raymle.train.bundler import Bundler
@@ -69,7 +69,7 @@ def fit(
     stack = Stack(
         [course.module for course in courses],
         [course.train.optimizer for course in courses],
-        bundler.objective.learning(torch.device("cpu")),
+        bundler.objective.learning(torch.device("cpu"), "none"),
     )
     train, validation = shards.load(splits, "train"), shards.load(splits, "validation")
     ends: dict[int, Fitted | str] = {}
@@ -118,8 +118,8 @@ def end(course: Course, out: Path, bundler: Bundler) -> Fitted | str:
     started = time.monotonic()
     try:
         fitted = bundler.finish(course.module, course.best, course.train, out)
-    except WorkError as error:
+        bundler.save(out, course.module, fitted.metrics)
+    except RaymleError as error:  # the others go on
         return str(error)
-    bundler.save(out, course.module, fitted.metrics)
     seconds = course.seconds + time.monotonic() - started
     return fitted.model_copy(update={"bundle": str(out), "seconds": round(seconds, 3)})

@@ -8,11 +8,11 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.func import vmap
+from torch import nn
 
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
+from raymle.model.network import BATCH_ROWS
 from raymle.records import Epoch
 from raymle.train import order
 from raymle.train.best import Best
@@ -20,7 +20,9 @@ from raymle.train.learner import Learned, unwell
 from raymle.train.loop import unjudged
 from raymle.train.objective import Objective
 from raymle.train.optimizer import Plateau, factor, warmup_share
-from raymle.train.stack import Slice, Stack
+from raymle.train.stack import Slice, Stack, summed
+
+FEWEST_ROWS = 256
 
 
 @final
@@ -36,12 +38,18 @@ class Course:
     best: Best = field(default_factory=Best)
     plateau: Plateau = field(default_factory=Plateau)
     seconds: float = 0.0
+    """Its share of the stack's."""
 
     @property
     def is_over(self) -> bool:
         """Whether it trains no more, even if nobody stops it."""
         best = self.best
         return bool(best.problem) or best.epochs >= self.train.epochs or best.is_stale(self.train)
+
+    def hear(self, rank: float) -> None:
+        """Take how good an epoch was, higher is better; only schedule plateau listens."""
+        if self.train.optimizer.schedule == "plateau":
+            self.plateau.hear(rank)
 
 
 def epoch(
@@ -54,18 +62,16 @@ def epoch(
     raw, judged = validate(stack, validation, objective)
     weights, reports = stack.weights(), {}
     for row, (course, learned, loss) in enumerate(zip(courses, every, judged, strict=True)):
-        best, layers = course.best, learned.means(stack.names, stack.sizes)
-        best.problem = learned.problem(number) or unjudged(loss, number, steps)
-        if best.problem:
+        course.best.problem = learned.problem(number) or unjudged(loss, number, steps)
+        if course.best.problem:
             continue
         score = objective.score(validation.target, objective.predictions(raw[row]))
-        norms = {f"grad_norm/{name}": norm for name, norm in layers.items()}
-        rate = {"learning_rate": float(paces[-1, row])}
-        metrics = learned.metrics() | {"validation_loss": loss} | score | rate | norms
+        layers, rate = learned.means(stack.names, stack.sizes), float(paces[-1, row])
+        metrics = learned.metrics() | {"validation_loss": loss, **score, "learning_rate": rate}
+        metrics |= {f"grad_norm/{name}": norm for name, norm in layers.items()}
         rank = objective.rank(metrics)
-        if course.train.optimizer.schedule == "plateau":
-            course.plateau.hear(rank)
-        reports[course.place] = best.count(
+        course.hear(rank)
+        reports[course.place] = course.best.count(
             Slice(weights, row), metrics, rank, step=number * steps, warnings=unwell(layers)
         )
     return reports
@@ -123,7 +129,11 @@ def batches(courses: Sequence[Course], train: Arrays, steps: int) -> Iterator[or
 
 def validate(stack: Stack, validation: Arrays, objective: Objective) -> tuple[npt.NDArray[Any], list[float]]:
     """Return each network's raw output ``[K, n, outputs]`` and loss over all validation rows."""
-    raw = stack.forward(validation.numbers, validation.codes)
-    with torch.inference_mode():
-        losses: Tensor = vmap(objective.judging(), in_dims=(0, None))(raw, objective.targets(validation.target))
-    return raw.numpy(), (losses.double() / max(1, len(validation.numbers))).tolist()
+    rows, judge, targets = len(validation.numbers), objective.judging("none"), objective.targets(validation.target)
+    losses, parts = torch.zeros(len(stack), dtype=torch.float64), []
+    size = max(FEWEST_ROWS, BATCH_ROWS // len(stack))  # of a batch: no more memory for many than for one
+    for start in range(0, max(1, rows), size):
+        some = slice(start, start + size)
+        parts.append(stack.forward(stack.inputs(validation.numbers[some], validation.codes[some])))
+        losses += summed(judge, parts[-1], targets[some])
+    return torch.cat(parts, dim=1).numpy(), (losses / max(1, rows)).tolist()

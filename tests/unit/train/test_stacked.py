@@ -25,6 +25,7 @@ from raymle.train.stack import Stack
 from raymle.train.stacked_epoch import Course, pass_over, rates
 
 MLP = ModelConfig(params={"hidden": [12, 8], "dropout": 0.0})
+LINEAR = ModelConfig(type="linear")
 RATES = (0.02, 0.003, 0.05, 0.01)
 PEERS = {
     "adamw": torch.optim.AdamW,
@@ -43,6 +44,10 @@ def configs(seeds=(0, 0, 0, 0), epochs=(3, 3, 3, 3), optimizer=None, **values):
         })
         for place, (seed, most, rate) in enumerate(zip(seeds, epochs, RATES, strict=False))
     ]  # fmt: skip
+
+
+def at_rate(config, rate):
+    return config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"learning_rate": rate})})
 
 
 def members(trains, folder, kind=MLP):
@@ -126,7 +131,7 @@ def test_the_steps_of_a_stack_are_those_of_separate_runs_of_torch(splits, kind, 
     contents, rows = bundler.contents, shards.load(splits, "train")
     modules = [build(MLP, contents.inputs, contents.outputs, seed=each.seed).double() for each in trains]
     courses = [Course(place, each, module) for place, (each, module) in enumerate(zip(trains, modules, strict=True))]
-    stack = Stack(modules, [each.optimizer for each in trains], bundler.objective.learning(torch.device("cpu")))
+    stack = Stack(modules, [each.optimizer for each in trains], bundler.objective.learning(torch.device("cpu"), "none"))
     steps, learned = order.steps_of(len(rows.numbers), trains[0]), []
     for _ in range(2):
         learned.append(pass_over(stack, courses, rows, bundler.objective, rates(courses, steps)))
@@ -145,7 +150,7 @@ def test_the_steps_of_a_stack_are_those_of_separate_runs_of_torch(splits, kind, 
     ("target", "kind", "values"),
     [
         ("two", MLP, {}),
-        ("two", ModelConfig(type="linear"), {"optimizer": {"type": "sgd", "clip_norm": None}}),
+        ("two", LINEAR, {"optimizer": {"type": "sgd", "clip_norm": None}}),
         (
             "two",
             ModelConfig(params={"hidden": [9], "dropout": 0.0, "normalisation": "layer", "activation": "gelu"}),
@@ -179,10 +184,7 @@ def test_each_training_of_a_stack_is_what_it_is_alone(prepared, tmp_path, table,
 def test_a_training_ends_with_its_own_patience(prepared, tmp_path):
     prepared = prepared("number")
     trains = configs(epochs=(12, 12, 12), optimizer={"type": "sgd", "clip_norm": None}, early_stopping={"patience": 1})
-    trains = [
-        each.model_copy(update={"optimizer": each.optimizer.model_copy(update={"learning_rate": rate})})
-        for each, rate in zip(trains, (1e-3, 0.3, 0.05), strict=True)
-    ]
+    trains = [at_rate(each, rate) for each, rate in zip(trains, (1e-3, 0.3, 0.05), strict=True)]
     given = members(trains, tmp_path)
     reports, ends = stacked(given, prepared)
     lengths = []
@@ -196,11 +198,8 @@ def test_a_training_ends_with_its_own_patience(prepared, tmp_path):
 
 def test_each_has_a_plateau_of_its_own(prepared, tmp_path):
     prepared = prepared("number")
-    given = members(configs(epochs=(10, 10), optimizer={"type": "rmsprop", "schedule": "plateau"}), tmp_path)
-    calm = given[0].train.optimizer.model_copy(update={"learning_rate": 1e-5})  # better with every epoch
-    given[0] = replace(given[0], train=given[0].train.model_copy(update={"optimizer": calm}))
-    wild = given[1].train.optimizer.model_copy(update={"learning_rate": 0.05})
-    given[1] = replace(given[1], train=given[1].train.model_copy(update={"optimizer": wild}))
+    calm, wild = configs(epochs=(10, 10), optimizer={"type": "rmsprop", "schedule": "plateau"})
+    given = members([at_rate(calm, 1e-5), at_rate(wild, 0.05)], tmp_path)  # the first gets better with every epoch
     reports, _ = stacked(given, prepared)
     falls = [each[0].metrics["learning_rate"] > each[-1].metrics["learning_rate"] for each in reports]
     assert falls == [False, True]
@@ -235,16 +234,15 @@ def test_who_is_stopped_keeps_its_best_weights_and_the_others_go_on(splits, tmp_
 def test_one_that_diverges_says_what_it_says_alone_and_the_others_do_not_feel_it(prepared, tmp_path):
     prepared = prepared("number")
     trains = configs(epochs=(9, 9, 9), optimizer={"type": "sgd", "clip_norm": None}, batch_size=64)
-    wild = [
-        trains[1].model_copy(update={"optimizer": trains[1].optimizer.model_copy(update={"learning_rate": rate})})
-        for rate in (1e25, 0.9, 1e3)
-    ]
-    given = members([trains[0], *wild, trains[2]], tmp_path)
+    wild = [at_rate(trains[0], rate) for rate in (1e3, 3.0, 8.0)]
+    given = members([trains[0], *wild, trains[2]], tmp_path, LINEAR)
     reports, ends = stacked(given, prepared)
-    calm, _ = stacked(members([trains[0], trains[2]], tmp_path / "calm"), prepared)
+    calm, _ = stacked(members([trains[0], trains[2]], tmp_path / "calm", LINEAR), prepared)
     for place, peers in ((0, calm[0]), (4, calm[1])):
         assert_alike(reports[place], peers)
         assert ends[place].epochs == 9
+    assert "the loss is not finite at step" in ends[2]
+    assert "the validation loss is not finite after step" in ends[3]
     kept = []
     for place in (1, 2, 3):
         with pytest.raises(WorkError) as caught:
@@ -252,7 +250,16 @@ def test_one_that_diverges_says_what_it_says_alone_and_the_others_do_not_feel_it
         assert ends[place] == str(caught.value).replace("alone-", "stack-")
         assert not given[place].out.exists()
         kept.append(given[place].out.with_name("last-good").exists())
-    assert kept == [False, True, False]
+    assert kept == [False, True, True]
+
+
+def test_one_whose_bundle_cannot_be_saved_says_so_and_the_others_go_on(splits, tmp_path):
+    given = members(configs(epochs=(1, 2)), tmp_path)
+    given[0].out.mkdir(parents=True)
+    (given[0].out / "old").write_text("somebody's")
+    _, ends = stacked(given, splits)
+    assert "is there already" in ends[0]
+    assert ends[1].epochs == 2
 
 
 def test_a_members_seconds_are_its_share(splits, tmp_path):
@@ -275,7 +282,7 @@ def test_the_users_code_travels_in_every_bundle(splits, tmp_path):
     ("values", "kind", "says"),
     [
         ({}, MLP, ""),
-        ({"epochs": 9, "seed": 4, "class_weights": "balanced"}, ModelConfig(type="linear"), ""),
+        ({"epochs": 9, "seed": 4, "class_weights": "balanced"}, LINEAR, ""),
         ({}, ModelConfig(), "dropout"),
         ({}, ModelConfig(params={"dropout": 0, "normalisation": "batch"}), "normalisation is batch"),
         ({}, ModelConfig(type="trees"), "model.type is trees"),
@@ -313,7 +320,7 @@ def test_trainings_that_differ_in_numbers_have_one_shape():
         first.model_copy(update={"label_smoothing": 0.1}),
     ):
         assert train.shape_of(changed, MLP) != train.shape_of(first, MLP)
-    assert train.shape_of(first, ModelConfig(type="linear")) != train.shape_of(first, MLP)
+    assert train.shape_of(first, LINEAR) != train.shape_of(first, MLP)
 
 
 def test_a_stack_of_what_does_not_belong_together_is_refused(splits, tmp_path):
