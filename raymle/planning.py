@@ -69,7 +69,7 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     needs_ray = "a search runs on Ray Tune" if verb == "tune" else why_ray(spec)
     found = locate(spec, source)
     execution = place(spec, found, needs_ray=needs_ray)
-    schema = _infer(spec, found)
+    schema = data.infer(found, spec.data, by=spec.split.by)
     evaluate.check(spec.evaluate, spec.promote, schema, folder=spec.folder)
     rows = found.bytes // max(1, 8 * len(schema.columns))
     seconds = 6 + (12 if execution.on_ray else 0) + trials * spec.train.epochs * rows / ROWS_PER_SECOND
@@ -87,13 +87,9 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     )  # fmt: skip
 
 
-def schema(spec: Spec) -> Schema:
-    """Infer what each column is, without the classes, which nobody has counted."""
-    return _infer(spec, locate(spec))
-
-
-def _infer(spec: Spec, found: data.Source) -> Schema:
-    return data.infer(found, spec.data, by=spec.split.by)
+def inferred(spec: Spec) -> Schema:
+    """Return what each column is, without the classes, which nobody has counted."""
+    return data.infer(locate(spec), spec.data, by=spec.split.by)
 
 
 def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:

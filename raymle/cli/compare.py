@@ -57,6 +57,8 @@ def compare(
         raise UsageError(f"--output {output} is a file", hint="name a folder")
     if not _are_runs(words or []):
         return _trained(_specs(words or [], profile, storage), pick, conditions, output=output, plan=plan, json=json)
+    if profile:
+        raise UsageError("--profile goes with a spec, and these are runs", hint="leave it out")
     place = home(storage)
     from raymle import comparing
     from raymle.store import open_store
@@ -122,7 +124,8 @@ def _specs(words: Sequence[str], profile: str | None, storage: str | None) -> "l
     path, overrides = split_words(list(words))
     ranges = loader.ranges(overrides)
     plain = [word for word in overrides if word.partition("=")[0] not in ranges]
-    place = [f"storage={storage if '://' in storage else Path(storage).absolute()}"] if storage else []
-    spec = loader.load(path, [*plain, *place], profile)
+    spec = loader.load(path, plain, profile)
+    if storage:
+        spec = loader.override(spec, {"storage": storage if "://" in storage else str(Path(storage).absolute())})
     cloud.check_storage(spec.storage, in_job=cloud.in_job())
     return comparing.variants(spec, ranges)

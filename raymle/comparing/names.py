@@ -13,7 +13,7 @@ KIND = "a column or a metric"
 def known(specs: Sequence[Spec]) -> tuple[str, ...]:
     """Return the names for models of these specs, before one is trained."""
     config, folder = specs[0].evaluate, specs[0].folder
-    return (*limits.COLUMNS, *evaluate.known(config, planning.schema(specs[0]), folder=folder))
+    return (*limits.COLUMNS, *evaluate.known(config, planning.inferred(specs[0]), folder=folder))
 
 
 def names_of(records: Sequence[Trained]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from raymle import evaluate, model, outcome, promote, references
 from raymle.comparing.facts import dollars, names
 from raymle.config import Spec
 from raymle.errors import ConflictError, DataError, UsageError
-from raymle.evaluate import Comparison, Row, tradeoff
+from raymle.evaluate import Comparison, Row, tables, tradeoff
 from raymle.measure.resources import Resources
 from raymle.model import probe
 from raymle.records import Plan, Trained
@@ -44,6 +44,7 @@ def compare(runs: Sequence[str | Run], *, storage: str | None = None, output: st
     Raises:
         ConflictError: the runs' quality cannot be compared.
     """
+    runs = [runs] if isinstance(runs, str) else runs
     homes = [run.storage for run in runs if not isinstance(run, str)]
     store = open_store(storage or next(iter(homes), "runs"))
     found = of_records(store, records(store, [run if isinstance(run, str) else run.id for run in runs]))
@@ -123,7 +124,7 @@ def row(record: Trained, spec: Spec, measured: Resources, *, name: str = "") -> 
         run_id=record.run_id, model=record.model, quality=scores[record.metric],
         interval=record.intervals.get(record.metric), parameters=record.parameters, train_seconds=seconds,
         dollars=dollars(seconds, spec), epochs=record.best_epoch, name=name or record.model, metrics=scores,
-        **measured.model_dump(exclude={"threads", "share"}),
+        **measured.model_dump(exclude=probe.ABOUT),
     )  # fmt: skip
 
 
@@ -138,7 +139,7 @@ def plan_runs(found: Sequence[Trained]) -> Plan:
     """Say what measuring these runs would take; nothing is started."""
     check_alike(found)
     return Plan(
-        verb="compare", what=f"{len(found)} models by {found[0].metric}", where=machine(),
+        verb="compare", what=f"{tables.models(len(found))} by {found[0].metric}", where=machine(),
         why="latency and memory are measured here, one model at a time, each in a process of its own",
         steps=tuple(f"measure {record.model}, run {record.run_id}" for record in found),
         seconds=SECONDS_EACH * len(found),
@@ -147,7 +148,7 @@ def plan_runs(found: Sequence[Trained]) -> Plan:
 
 def write(folder: Path, comparison: Comparison) -> Path:
     """Write the page and the picture and return the page."""
-    return tradeoff.write(folder, comparison, title=f"{len(comparison.rows)} models by {comparison.metric}")
+    return tradeoff.write(folder, comparison, title=f"{tables.models(len(comparison.rows))} by {comparison.metric}")
 
 
 def publish(store: Store, comparison: Comparison) -> Path:

@@ -10,6 +10,7 @@ from raymle.comparing.facts import dollars, names
 from raymle.comparing.table import SECONDS_EACH
 from raymle.config import Spec
 from raymle.errors import RaymleError, UsageError
+from raymle.evaluate import tables
 from raymle.records import Plan, Trained
 
 VARIED = ("model", "train")
@@ -72,7 +73,8 @@ def plan(specs: Sequence[Spec]) -> Plan:
     seconds = [one.seconds or 0 for one in each]
     steps = (*(f"train {name}" for name in names(specs)), f"measure {len(specs)} models here, one at a time")
     costs = sum(dollars(one, spec) or 0 for one, spec in zip(seconds, specs, strict=True))
-    told = {"verb": "compare", "what": f"{len(specs)} models, as {each[0].what}", "steps": steps}
+    what = each[0].what.replace(f"{specs[0].model.type} predicts", f"{tables.models(len(specs))} to predict", 1)
+    told = {"verb": "compare", "what": what, "steps": steps}
     return each[0].model_copy(
         update={**told, "seconds": round(sum(seconds) + SECONDS_EACH * len(specs), 1), "dollars": costs}
     )

@@ -188,7 +188,8 @@ def pick(rows: Sequence[Row], metric: str, conditions: Sequence[str], *, decidin
 def reason(rows: Sequence[Row], row: Row, metric: str, conditions: Sequence[str], *, deciding: str) -> str:
     """Say why a row was picked, and what was better and is not within the limits."""
     among = sum(not failing(conditions, facts(each)) for each in rows)
-    told = f"{called(row)}: the best {metric}, {facts(row)[metric]:.4g}, of {among} model{'s' * (among != 1)}"
+    most = "highest" if is_gain(metric, deciding) else "lowest"
+    told = f"{called(row)}: the {most} {metric}, {facts(row)[metric]:.4g}, of {tables.models(among)}"
     told += f" within {' and '.join(conditions)}" if conditions else ""
     best = _ranked(rows, metric, deciding)[0]
     if best == row:

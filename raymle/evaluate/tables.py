@@ -87,6 +87,11 @@ def short(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or not value else f"{value:.3g}"
 
 
+def models(count: int) -> str:
+    """Count models in words."""
+    return f"{count} model{'s' * (count != 1)}"
+
+
 def named(values: Sequence[dict[str, Any]], models: Sequence[str]) -> list[str]:
     """Name models by their type, and by the settings in which those of one type differ.
 

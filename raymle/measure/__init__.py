@@ -1,1 +1,1 @@
-"""What can be counted: quality, and later resources and prices."""
+"""What can be counted: quality, milliseconds and megabytes, dollars."""

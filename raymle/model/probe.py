@@ -16,11 +16,14 @@ from raymle.errors import RaymleError, WorkError
 from raymle.folders import verify
 from raymle.measure.resources import Resources, peak_memory_mb, size_mb, timed
 from raymle.model.bundle import load
+from raymle.records import Metrics
 
 THREADS = 1
 BATCH_ROWS = 64
 ONE_S, BATCH_S = 1.0, 0.5
 MOST_S = 300
+ABOUT = {"threads", "share"}
+"""What says how it was measured."""
 CHILD = (
     "import os, sys; os.environ.update(dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS'), sys.argv[1]));"
     "sys.path.append(sys.argv[2]); from raymle.model.probe import main; main()"
@@ -47,6 +50,12 @@ def measure(bundle: Path) -> Resources:
         said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise WorkError(f"{bundle} could not be measured: {said[0]}", hint="`raymle predict` loads it the same way")
     return Resources.model_validate_json(done.stdout)
+
+
+def facts(bundle: Path) -> Metrics:
+    """Measure a bundle in a process of its own; return what limits may ask for, by the names of a table's columns."""
+    found = measure(bundle)
+    return {name: float(value) for name, value in found if name not in ABOUT}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import raymle
-from raymle import api
+from raymle import api, comparing
 from raymle.errors import SetupError
 from raymle.reproduce.scratch import scratch
 from raymle.store import open_store
@@ -88,3 +88,18 @@ def test_room_for_several_machines_is_in_the_bucket_and_goes(home):
 def test_a_bucket_that_is_not_there_is_one_sentence(home):
     with pytest.raises(SetupError, match="NoSuchBucket"):
         raymle.Run.open("last", storage="s3://no-such-bucket-at-all/home")
+
+
+def test_runs_in_a_bucket_are_compared_on_another_machine_and_the_page_goes_to_the_bucket(home):
+    storage, become = home
+    experiment = raymle.Experiment(
+        name="far", data=table(600), target="late", key="id", storage=storage,
+        train={"epochs": 1, "batch_size": 128}, cluster={"address": "inline"},
+    )  # fmt: skip
+    made = experiment.train(model__type="linear")
+    become("there")
+    store = open_store(storage)
+    found = comparing.of_records(store, comparing.records(store, [made.id]))
+    assert [row.run_id for row in found.rows] == [made.id]
+    page = comparing.publish(store, found)
+    assert open_store(storage).read(f"compare/{page.parent.name}/tradeoff.html") == page.read_bytes()

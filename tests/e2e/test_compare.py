@@ -103,7 +103,7 @@ def test_runs_are_compared_again_with_a_table_for_people_and_a_page(raymle: Shel
     linear, mlp, _ = (row["run_id"] for row in compared["rows"])
     out, err = raymle("compare", linear, mlp, "--pick", "quality", "--limit", "memory_mb <= 5000")
     assert "Inference latency" in out
-    assert f"pick: mlp, run {mlp}: the best quality" in out
+    assert f"pick: mlp, run {mlp}: the highest quality" in out
     page = Path(err.partition("page: ")[2].strip())
     assert page.is_file()
     assert page.parents[1] == raymle.folder / "runs" / "compare"

@@ -139,7 +139,7 @@ def test_a_loss_is_picked_by_the_smallest():
 
 def test_a_pick_says_why_and_what_better_one_the_limits_leave_out():
     why = THREE.picking("roc_auc", "latency_p95_ms <= 5").why
-    assert "middle, run run-middle: the best roc_auc, 0.9, of 2 models within latency_p95_ms <= 5" in why
+    assert "middle, run run-middle: the highest roc_auc, 0.9, of 2 models within latency_p95_ms <= 5" in why
     assert "large, run run-large has 0.92, but latency_p95_ms is 9" in why
 
 

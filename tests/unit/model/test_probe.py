@@ -3,6 +3,7 @@ import pytest
 from raymle import model
 from raymle.config import ModelConfig
 from raymle.errors import ArtifactError, WorkError
+from raymle.evaluate.limits import MEASURED
 from raymle.model import probe
 
 LOUD_NET = """
@@ -52,3 +53,8 @@ def test_what_fails_in_the_process_is_told_in_its_words(trained, tmp_path):
     with pytest.raises(WorkError, match="is not what its manifest says"):
         probe.measure(tmp_path / "bundle")
     assert model.read_contents(tmp_path / "bundle").model.type == "mlp"
+
+
+def test_what_limits_ask_for_has_the_names_of_the_columns(trained, tmp_path):
+    trained(model=ModelConfig(type="linear"))
+    assert set(probe.facts(tmp_path / "bundle")) == {*MEASURED, "size_mb"}
