@@ -9,7 +9,7 @@ from raymle import train as training
 from raymle.attempt import Clock
 from raymle.config import Spec
 from raymle.data import shards
-from raymle.errors import ArtifactError, GateRefused
+from raymle.errors import ArtifactError
 from raymle.model import probe
 from raymle.planning import advice, decisive
 from raymle.records import Epoch, Fitted, Metrics, Splits, Study, Trained
@@ -111,7 +111,8 @@ def conclude(
         metric=decisive(spec, splits.data_schema), metrics={"validation": evaluated.metrics},
         intervals=evaluated.intervals, bundle=str(bundle), splits_id=splits.id, rows=dict(splits.rows),
         seconds={"train": fitted.seconds, **clock.seconds()}, execution=execution.kind, model=spec.model.type,
-        parameters=fitted.parameters, workers=fitted.workers, threads=fitted.threads, epochs=fitted.epochs,
+        parameters=fitted.parameters, workers=fitted.workers, threads=fitted.threads, stacked=fitted.stacked,
+        epochs=fitted.epochs,
         best_epoch=fitted.best_epoch, warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study,
         parent=parent,
     )  # fmt: skip

@@ -119,6 +119,8 @@ class Fitted(Record):
     workers: int = 1
     threads: int = 1
     """Threads of each worker: with the seed they decide the last bits of the weights."""
+    stacked: bool = False
+    """Whether it was trained in a stack, by an arithmetic of its own."""
     warnings: tuple[str, ...] = ()
 
 
@@ -141,6 +143,8 @@ class Trained(Record):
     parameters: int
     workers: int = 1
     threads: int = 1
+    stacked: bool = False
+    """Whether it was trained in a stack, as small trials of a study are."""
     epochs: int = 0
     best_epoch: int = 0
     parent: str | None = None

@@ -182,7 +182,8 @@ def _train(past: Past, spec: Spec, splits: Splits, room: Scratch) -> tuple[Check
     from raymle.train.threads import computing
 
     then, started = past.trained, time.monotonic()
-    epochs = training.fit(
+    fit = training.fit_single if then.stacked else training.fit
+    epochs = fit(
         spec.train, spec.model, splits, metric=then.metric, folder=spec.folder, out=room.bundle,
         storage=past.store.uri if past.is_table else spec.storage, transforms=spec.data.transforms,
     )  # fmt: skip

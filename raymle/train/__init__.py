@@ -13,13 +13,13 @@ from raymle.train.display import display as display
 from raymle.train.display import say as say
 
 if TYPE_CHECKING:
-    from raymle.train import stacked
+    from raymle.train import single, stacked
     from raymle.train.checkpoint import forget as forget
     from raymle.train.stacked import Member as Member
     from raymle.train.stacked import Told as Told
     from raymle.train.trainer import fit as fit
 
-    fit_stack = stacked.fit
+    fit_single, fit_stack = single.fit, stacked.fit
 
 
 def __getattr__(name: str) -> Any:
@@ -31,8 +31,12 @@ def __getattr__(name: str) -> Any:
         from raymle.train.checkpoint import forget
 
         return forget
+    if name == "fit_single":
+        from raymle.train.single import fit as fit_single
+
+        return fit_single
     if name in {"Member", "Told", "fit_stack"}:
-        from raymle.train import stacked
+        from raymle.train import single, stacked
 
         return stacked.fit if name == "fit_stack" else getattr(stacked, name)
     raise AttributeError(f"module 'raymle.train' has no attribute {name!r}")

@@ -122,4 +122,4 @@ def end(course: Course, out: Path, bundler: Bundler) -> Fitted | str:
     except RaymleError as error:  # the others go on
         return str(error)
     seconds = course.seconds + time.monotonic() - started
-    return fitted.model_copy(update={"bundle": str(out), "seconds": round(seconds, 3)})
+    return fitted.model_copy(update={"bundle": str(out), "seconds": round(seconds, 3), "stacked": True})

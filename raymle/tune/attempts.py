@@ -61,6 +61,7 @@ class Attempt:
     """Epochs of the checkpoint in which a scheduler has paused it; 0 when it has not."""
     recorded: set[int] = field(default_factory=set)
     """Epochs that its tracked run has."""
+    warnings: tuple[str, ...] = ()
     asked: Any = None
     """Optuna's trial, while it is open."""
     reported: set[int] = field(default_factory=set)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import optuna
 
 PUBLISH_S, SHOW_S = 5.0, 0.25
+EXPLOITED = "its weights come from several trials of a population: no single run reproduces it"
 
 
 @dataclass
@@ -92,10 +93,12 @@ class Book:
         if "entered" in told:
             entered = told["entered"]
             attempt.history = self.attempts[entered["run_id"]].history[: entered["epochs"]]
+            attempt.warnings = (EXPLOITED,)
         if "report" in told:
             self._hear_epoch(attempt, Epoch.model_validate(told["report"]), told["score"])
         if "fitted" in told:
-            attempt.fitted = Fitted.model_validate(told["fitted"])
+            fitted = Fitted.model_validate(told["fitted"])
+            attempt.fitted = fitted.model_copy(update={"warnings": (*fitted.warnings, *attempt.warnings)})
         if "fitted" in told or attempt.reason:
             self._settle(attempt, is_stopped=told.get("stopped", False))
 
