@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
 
         return fit_single
     if name in {"Member", "Told", "fit_stack"}:
-        from raymle.train import single, stacked
+        from raymle.train import stacked
 
         return stacked.fit if name == "fit_stack" else getattr(stacked, name)
     raise AttributeError(f"module 'raymle.train' has no attribute {name!r}")

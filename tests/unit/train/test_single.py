@@ -3,6 +3,7 @@
 import torch
 from helpers import drain
 from safetensors.torch import load_file
+from small_table import splits as splits
 
 from raymle import train
 from raymle.config import ModelConfig, TrainConfig
