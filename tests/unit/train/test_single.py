@@ -1,5 +1,6 @@
 """One training as a stack of one."""
 
+import pytest
 import torch
 from helpers import drain
 from safetensors.torch import load_file
@@ -33,10 +34,7 @@ def test_a_member_of_a_stack_is_made_again_bit_for_bit(splits, tmp_path):
 def test_it_stops_after_the_epoch_that_it_is_told_to(splits, tmp_path):
     model = ModelConfig(type="linear")
     epochs = train.fit_single(config(1e-2, 0), model, splits, metric="roc_auc", folder=".", out=tmp_path / "b")
-    next(epochs)
-    next(epochs)
-    try:
-        while True:
-            epochs.send(True)
-    except StopIteration as end:
-        assert end.value.epochs == 2
+    assert [next(epochs).epoch, next(epochs).epoch] == [1, 2]
+    with pytest.raises(StopIteration) as end:
+        epochs.send(True)
+    assert end.value.value.epochs == 2
