@@ -11,6 +11,10 @@ GROUP = 64
 """Most trials that train as one."""
 FEWEST_ROUNDS = 4
 """Rounds of proposals that an algorithm which learns from trials must have at least."""
+PAYS = 1.5e6
+"""Weights times rows of a batch below which one stacked model is faster than its parts: measured from 1e6 to 2.5e6."""
+FEWEST = 4
+"""Trials below which a stack is not faster."""
 DRIVER = {"CPU": 0.0, "memory": 32 * 2.0**20}
 """What an actor needs that only drives workers: Ray takes no actor that needs nothing."""
 
@@ -51,4 +55,10 @@ def group_size(config: TuneConfig, at_once: int) -> int:
     if not config.fuse or config.scheduler not in {"none", "asha"}:
         return 1
     rounds = 1 if config.algorithm in {"random", "grid"} else FEWEST_ROUNDS
-    return max(1, min(GROUP, math.ceil(config.trials / at_once / rounds)))
+    size = min(GROUP, math.ceil(config.trials / at_once / rounds))
+    return size if size >= FEWEST else 1
+
+
+def pays(weights: int, batch_rows: int) -> bool:
+    """Whether trainings of this size are faster as one: with larger ones a stack leaves the processor's caches."""
+    return weights * batch_rows <= PAYS

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from raymle import loader, tracking
-from raymle import train as training
 from raymle.config import Spec, TuneConfig
 from raymle.errors import ArtifactError
 from raymle.store import Store
@@ -70,7 +69,6 @@ def of(spec: Spec, config: TuneConfig, space: Mapping[str, Node], *, store: Stor
         config=config,
         space=space,
         most_epochs=lambda values: most_epochs(loader.override(spec, values)),
-        shape=lambda values: _shape(loader.override(spec, values)) if plan["group"] > 1 else None,
         new_id=tracking.new_id,
         open_run=lambda run_id, number: _child(spec, store, study, run_id, number),
         known=lambda run_id: tracking.recorded_steps(store, run_id, metric),
@@ -79,11 +77,6 @@ def of(spec: Spec, config: TuneConfig, space: Mapping[str, Node], *, store: Stor
         publish=lambda: storage.publish(store, study.id),
         **plan,
     )
-
-
-def _shape(spec: Spec) -> str | None:
-    """Name what trials of one stack have in common; None when a trial trains alone."""
-    return None if training.why_not(spec.train, spec.model) else training.shape_of(spec.train, spec.model)
 
 
 def _child(spec: Spec, store: Store, study: Run, run_id: str, number: int) -> Run:

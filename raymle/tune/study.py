@@ -14,6 +14,7 @@ from raymle.tracking import Run
 from raymle.tune import capacity, space
 from raymle.tune.attempts import Attempt, ranked
 from raymle.tune.check import most_epochs, objectives, varied
+from raymle.tune.shapes import shaper
 
 if TYPE_CHECKING:
     from raymle.tune.work import Work
@@ -86,7 +87,8 @@ def search(
         studies[-1].enqueue_trial(point, skip_if_exists=True)
     given = setting.of(
         spec, config, tree, store=store, study=run, objectives=goals, at_once=at_once,
-        together=group * at_once if group > 1 else 1, group=group, per_hour=per_hour, share=1 / fit_at_once,
+        together=group * at_once if group > 1 else 1, group=group,
+        shape=shaper(spec, splits) if group > 1 else lambda values: None, per_hour=per_hour, share=1 / fit_at_once,
     )  # fmt: skip
     book = Book(studies, given)
     if book.resumed:

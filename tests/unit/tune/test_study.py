@@ -104,6 +104,7 @@ def test_an_actor_that_only_drives_workers_takes_no_cpu_from_them():
         ({"algorithm": "tpe", "trials": 64}, 8),
         ({"algorithm": "random", "trials": 1000}, 64),
         ({"algorithm": "random", "trials": 64, "fuse": False}, 1),
+        ({"algorithm": "tpe", "trials": 20}, 1),
         ({"algorithm": "random", "trials": 64, "scheduler": "median"}, 1),
     ],
 )

@@ -1,0 +1,35 @@
+"""Which trials may train as one: small networks that differ in numbers alone."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from raymle import loader, train
+from raymle.config import Spec
+from raymle.data import shards
+from raymle.records import Splits
+from raymle.tune import capacity
+
+
+def shaper(spec: Spec, splits: Splits) -> Callable[[Mapping[str, Any]], str | None]:
+    """Return what names the shape of a trial by its values: those of one shape may train as one; None trains alone."""
+    known: dict[str, bool] = {}
+
+    def shape(values: Mapping[str, Any]) -> str | None:
+        trial = loader.override(spec, values)
+        if train.why_not(trial.train, trial.model):
+            return None
+        name = train.shape_of(trial.train, trial.model)
+        if name not in known:
+            known[name] = _pays(trial, splits)
+        return name if known[name] else None
+
+    return shape
+
+
+def _pays(trial: Spec, splits: Splits) -> bool:
+    from raymle.model.build import build
+
+    outputs = max(1, len(splits.data_schema.classes))
+    module = build(trial.model, shards.load_transform(splits).inputs, outputs, folder=trial.folder)
+    weights = sum(weight.numel() for weight in module.parameters())
+    return capacity.pays(weights, min(trial.train.batch_size, splits.rows["train"]))

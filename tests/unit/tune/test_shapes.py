@@ -1,0 +1,34 @@
+"""Which trials train as one."""
+
+import pytest
+from small_table import splits as splits
+
+from raymle import loader
+from raymle.tune.shapes import shaper
+
+RATE, SEED = "train.optimizer.learning_rate", "train.seed"
+
+
+@pytest.fixture
+def shape(splits):
+    values = {"name": "t", "data": {"source": "x.csv", "target": "y"}, "train": {"batch_size": 64}}
+    return shaper(loader.from_mapping(values | {"model": {"type": "mlp", "params": {"hidden": [16]}}}), splits)
+
+
+def test_trials_that_differ_in_numbers_alone_have_one_shape(shape):
+    plain = {"model.params.dropout": 0.0}
+    assert shape(plain | {RATE: 0.1, SEED: 1}) == shape(plain | {RATE: 0.01, SEED: 2}) is not None
+    assert shape(plain | {"model.params.hidden": [32]}) != shape(plain)
+    assert shape(plain | {"train.optimizer.type": "sgd"}) != shape(plain)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model.params.dropout": 0.5},
+        {"model": {"type": "trees"}},
+        {"model.params.dropout": 0.0, "model.params.hidden": [512, 512]},  # a stack of them is slower
+    ],
+)
+def test_others_train_alone(shape, values):
+    assert shape(values) is None
