@@ -10,11 +10,19 @@ from raymle.records import Splits
 from raymle.tune import capacity
 
 
-def shaper(spec: Spec, splits: Splits) -> Callable[[Mapping[str, Any]], str | None]:
-    """Return what names the shape of a trial by its values: those of one shape may train as one; None trains alone."""
+def shaper(spec: Spec, splits: Splits, *, group: int) -> Callable[[Mapping[str, Any]], str | None]:
+    """Return what names the shape of a trial by its values: those of one shape may train as one; None trains alone.
+
+    Args:
+        spec: What the trials vary.
+        splits: What they train on.
+        group: Most trials that train as one; with 1 each trains alone.
+    """
     known: dict[str, bool] = {}
 
     def shape(values: Mapping[str, Any]) -> str | None:
+        if group == 1:
+            return None
         trial = loader.override(spec, values)
         if train.why_not(trial.train, trial.model):
             return None

@@ -88,7 +88,7 @@ def search(
     given = setting.of(
         spec, config, tree, store=store, study=run, objectives=goals, at_once=at_once,
         together=group * at_once if group > 1 else 1, group=group,
-        shape=shaper(spec, splits) if group > 1 else lambda values: None, per_hour=per_hour, share=1 / fit_at_once,
+        shape=shaper(spec, splits, group=group), per_hour=per_hour, share=1 / fit_at_once,
     )  # fmt: skip
     book = Book(studies, given)
     if book.resumed:

@@ -12,7 +12,7 @@ RATE, SEED = "train.optimizer.learning_rate", "train.seed"
 @pytest.fixture
 def shape(splits):
     values = {"name": "t", "data": {"source": "x.csv", "target": "y"}, "train": {"batch_size": 64}}
-    return shaper(loader.from_mapping(values | {"model": {"type": "mlp", "params": {"hidden": [16]}}}), splits)
+    return shaper(loader.from_mapping(values | {"model": {"type": "mlp", "params": {"hidden": [16]}}}), splits, group=4)
 
 
 def test_trials_that_differ_in_numbers_alone_have_one_shape(shape):
