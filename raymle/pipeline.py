@@ -97,6 +97,7 @@ def search(
                 spec, store, splits, kind="study", key=key, execution=execution, clock=clock,
                 resumed=begun, take_over=take_over,
             ) as run:  # fmt: skip
+                tune.warm()
                 ray.wait()
                 metric = decisive(spec, splits.data_schema)
                 found = tune.search(config, spec, splits, metric=metric, store=store, run=run)

@@ -83,8 +83,8 @@ def sources(root: Path) -> list[str]:
 
 def environment_lock() -> list[str]:
     """Return every installed package as ``name==version``, sorted."""
-    found = {(dist.metadata["Name"], dist.version) for dist in importlib.metadata.distributions()}
-    return sorted(f"{name}=={version}" for name, version in found if name)
+    parsed = [dist.metadata for dist in importlib.metadata.distributions()]  # each access parses the file again
+    return sorted({f"{found['Name']}=={found['Version']}" for found in parsed if found["Name"]})
 
 
 def environment() -> Environment:

@@ -46,7 +46,8 @@ def _write(draft: Path, spec: Spec, splits: Splits) -> Provenance:
     )  # fmt: skip
     (draft / FACTS).write_text(found.model_dump_json(indent=1))
     (draft / "spec.json").write_text(spec.model_dump_json(by_alias=True, indent=1))
-    (draft / "packages.txt").write_text("\n".join(code.environment_lock()))
+    installed = sorted(f"{name}=={version}" for name, version in found.environment.packages.items() if name != "Python")
+    (draft / "packages.txt").write_text("\n".join(installed))
     if source.diff:
         (draft / DIFF).write_text(source.diff)
     return found

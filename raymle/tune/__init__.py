@@ -5,3 +5,4 @@ from raymle.tune.study import Candidate as Candidate
 from raymle.tune.study import Searched as Searched
 from raymle.tune.study import recalled as recalled
 from raymle.tune.study import search as search
+from raymle.tune.study import warm as warm

@@ -106,6 +106,11 @@ def search(
     return Searched(book.record(run.id), [_candidate(attempt, spec) for attempt in book.candidates()])
 
 
+def warm() -> None:
+    """Import what a study needs, while the Ray that it runs on comes up."""
+    from raymle.tune import alone, conduct, report  # noqa: F401
+
+
 def recalled(store: Store, study_id: str, spec: Spec) -> list[Candidate]:
     """Return the trials of a study that left a model, best first; no Ray is needed, and the study may go on.
 
