@@ -1,23 +1,16 @@
-"""Models side by side: what each is worth and what it costs, which of them nobody beats, and which to take. Pure."""
+"""Models side by side: what each is worth and what it costs, and which to take. Pure."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Self
 
 from pydantic import Field
 
 from raymle.errors import GateRefused
-from raymle.evaluate import limits, tables
+from raymle.evaluate import limits, standing, tables
 from raymle.evaluate.gate import failing
 from raymle.measure.metrics import higher_is_better
 from raymle.records import Metrics, Record
 
-BANDS = ("very low", "low", "medium", "high", "very high")
-UNKNOWN = "unknown"
-ALIKE = 1.05
-"""Values within 5 % of each other have one band."""
-WEIGHED = ("latency_ms", "memory_mb", "train_seconds", "dollars")
-"""What is weighed against quality for the Pareto front; the other columns follow from these or do not hurt."""
 FOR_PEOPLE = {"name", "metrics"}
 """Fields of a row that are not in its document."""
 
@@ -102,8 +95,8 @@ class Comparison(Record):
 
 def compared(machine: str, metric: str, rows: Sequence[Row], *, notes: Sequence[str] = ()) -> Comparison:
     """Put rows side by side: each gets its bands, and whether it is on the Pareto front."""
-    told = [bands(rows, name, metric) for name in limits.COLUMNS]
-    fronts = pareto(rows, metric)
+    told = [standing.bands(rows, name, metric) for name in limits.COLUMNS]
+    fronts = standing.pareto(rows, metric)
     placed = tuple(
         row.model_copy(update={"pareto": front, "bands": dict(zip(limits.COLUMNS, mine, strict=True))})
         for row, front, *mine in zip(rows, fronts, *told, strict=True)
@@ -120,48 +113,6 @@ def facts(row: Row) -> Metrics:
 def is_gain(name: str, deciding: str) -> bool:
     """Whether more of a column or metric is better."""
     return name not in limits.COSTS and higher_is_better(deciding if name == "quality" else name)
-
-
-def pareto(rows: Sequence[Row], metric: str) -> list[bool]:
-    """Say of each row whether it is on the Pareto front: no other row dominates it.
-
-    A row dominates another when it is nowhere worse and somewhere better, by the exact numbers, in quality, latency of
-    one row, memory, seconds of training and dollars. What is unknown of some row counts for none.
-    """
-    names = [name for name in WEIGHED if all(getattr(row, name) is not None for row in rows)]
-    sign = -1 if higher_is_better(metric) else 1
-    costs = [(sign * row.quality, *(getattr(row, name) for name in names)) for row in rows]
-    return [not any(_dominates(other, mine) for other in costs) for mine in costs]
-
-
-def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one != other and all(left <= right for left, right in zip(one, other, strict=True))
-
-
-def bands(rows: Sequence[Row], name: str, metric: str) -> list[str]:
-    """Put a column's values into five bands between the smallest and the largest of these rows.
-
-    The bands are fifths of the way on a log scale, so they say how models compare, not whether one is good. Values
-    within 5 % of each other are all medium. A zero is very low, and stands for a tenth of the smallest other value.
-    Quality is placed by what it lacks to a perfect score (1 - roc_auc, or the loss itself) and is high when that is
-    small, so from 0.98 to 0.99 is as far as from 0.8 to 0.9.
-    """
-    if name != "quality":
-        return _fifths([getattr(row, name) for row in rows])
-    lacks = _fifths([max(0.0, 1 - row.quality if higher_is_better(metric) else row.quality) for row in rows])
-    return [BANDS[-1 - BANDS.index(band)] for band in lacks]
-
-
-def _fifths(values: Sequence[float | None]) -> list[str]:
-    positive = [value for value in values if value]
-    if not positive:
-        return [UNKNOWN if value is None else BANDS[0] for value in values]
-    if 0 not in values and max(positive) <= min(positive) * ALIKE:
-        return [UNKNOWN if value is None else "medium" for value in values]
-    low = math.log(min(positive)) - (math.log(10) if 0 in values else 0)
-    way = math.log(max(positive)) - low
-    fifths = [int(5 * (math.log(value) - low) / way) if value else 0 for value in values]
-    return [UNKNOWN if value is None else BANDS[min(fifth, 4)] for value, fifth in zip(values, fifths, strict=True)]
 
 
 def pick(rows: Sequence[Row], metric: str, conditions: Sequence[str], *, deciding: str) -> Row:

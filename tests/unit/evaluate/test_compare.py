@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raymle.errors import GateRefused, SpecError
-from raymle.evaluate.compare import BANDS, WEIGHED, Row, compared, pareto
+from raymle.evaluate.compare import Row, compared
+from raymle.evaluate.labels import Box, places
 from raymle.evaluate.limits import COLUMNS
-from raymle.evaluate.scatter import Box, chart, in_the_picture, places
+from raymle.evaluate.scatter import chart, in_the_picture
+from raymle.evaluate.standing import BANDS, WEIGHED, pareto
 from raymle.evaluate.tables import named
 from raymle.evaluate.tradeoff import write
 
