@@ -5,10 +5,10 @@ from typing import Any
 
 from raymle import data, evaluate, runtime, tune
 from raymle import train as training
-from raymle.config import Spec, WorkersRange
+from raymle.config import Spec, TuneConfig, WorkersRange
 from raymle.errors import ResourceError, UsageError
 from raymle.loader import environment
-from raymle.measure import metrics
+from raymle.measure import metrics, prices
 from raymle.records import Plan, Schema, Splits
 from raymle.runtime import Execution
 
@@ -65,31 +65,51 @@ def decisive(spec: Spec, schema: Schema) -> str:
 def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     """Check everything and say what a verb would do; nothing is started, nothing is written."""
     check(spec)
-    trials = tune.check(spec).trials if verb == "tune" else 1
+    search = tune.check(spec) if verb == "tune" else None
     needs_ray = "a search runs on Ray Tune" if verb == "tune" else why_ray(spec)
     found = locate(spec, source)
     execution = place(spec, found, needs_ray=needs_ray)
     schema = data.infer(found, spec.data, by=spec.split.by)
     evaluate.check(spec.evaluate, spec.promote, schema, folder=spec.folder)
     rows = found.bytes // max(1, 8 * len(schema.columns))
+    trials = search.trials if search else 1
     seconds = 6 + (12 if execution.on_ray else 0) + trials * spec.train.epochs * rows / ROWS_PER_SECOND
+    if search and search.budget.minutes:
+        seconds = min(seconds, 60 * search.budget.minutes)
+    price = prices.per_hour(None, spec.cluster.dollars_per_hour) or 0.0
     what = f"{spec.model.type} predicts {schema.target} ({schema.task}) from {len(schema.features)} columns"
     steps = (
         f"prepare {found.name}, about {found.bytes / 2**20:.1f} MB once decoded",
         f"split by {spec.split.method}, the test rows sealed",
-        f"{trials} trials of at most {spec.train.epochs} epochs" if verb == "tune"
+        _trials(spec, search, execution) if search
         else f"train at most {spec.train.epochs} epochs with {spec.train.workers} worker(s)",
         f"evaluate on validation, and record in {spec.storage}",
     )  # fmt: skip
     return Plan(
         verb=verb, what=what, where=execution.kind if not execution.on_ray else f"Ray at {execution.address}",
         why=execution.why, steps=steps, seconds=round(seconds, 1),
+        dollars=round(prices.cost(seconds, price), 4),
     )  # fmt: skip
 
 
 def inferred(spec: Spec) -> Schema:
     """Return what each column is, without the classes, which nobody has counted."""
     return data.infer(locate(spec), spec.data, by=spec.split.by)
+
+
+def _trials(spec: Spec, search: TuneConfig, execution: Execution) -> str:
+    """Say which trials a search runs; on a Ray of its own also how many at one time.
+
+    Raises:
+        ResourceError: no trial fits on this machine.
+    """
+    text = f"{search.trials} trials of at most {spec.train.epochs} epochs, proposed by {search.algorithm}"
+    text += f", stopped early by {search.scheduler}" if search.scheduler != "none" else ""
+    if execution.address != "local":
+        return text
+    here = [{"CPU": float(os.cpu_count() or 1)}]
+    fit = tune.slots(here, spec.train.resources, workers=training.count(spec.train))
+    return f"{text}, {min(fit, search.concurrency or fit)} at a time"
 
 
 def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:

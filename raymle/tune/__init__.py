@@ -1,5 +1,6 @@
 """Search: many trials, one winner, the same record that training returns."""
 
+from raymle.tune.capacity import slots as slots
 from raymle.tune.check import check as check
 from raymle.tune.study import Candidate as Candidate
 from raymle.tune.study import Searched as Searched
