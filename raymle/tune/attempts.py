@@ -32,6 +32,7 @@ class Ended(Record):
     seconds: float = 0.0
     dollars: float = 0.0
     values: Mapping[str, Any] = {}
+    size_mb: float = 0.0
     goals: tuple[float, ...] = ()
 
 
@@ -55,6 +56,8 @@ class Attempt:
     reason: str = ""
     seconds: float = 0.0
     dollars: float = 0.0
+    size_mb: float = 0.0
+    """Of its bundle."""
     goals: tuple[float, ...] = ()
     """What it came to for each objective, the score first; empty when that is not known."""
     paused_at: int = 0
@@ -93,6 +96,7 @@ class Attempt:
         """Return what it came to for each objective, the score first; nothing when one is not known."""
         if self.score is None or self.fitted is None:
             return ()
+        self.size_mb = _megabytes(self.fitted.bundle)
         last = self.history[-1].metrics if self.history else {}
         known = {**last, **self.fitted.metrics, **self.facts()}
         rest = [float(known.get(name, math.nan)) for name in names[1:]]
@@ -103,7 +107,7 @@ class Attempt:
         assert self.fitted is not None
         return {
             "parameters": float(self.fitted.parameters),
-            "size_mb": _megabytes(self.fitted.bundle),
+            "size_mb": self.size_mb,
             "train_seconds": self.seconds,
             "dollars": self.dollars,
             "epochs": float(self.fitted.best_epoch),

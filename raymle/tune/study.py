@@ -103,6 +103,7 @@ def search(
             explore=lambda values: explore(values, tree, seed=config.seed),
         )
     report.write(folder, studies[-1], book.progress(), name=spec.name)
+    storage.publish(store, run.id)
     return Searched(book.record(run.id), [_candidate(attempt, spec) for attempt in book.candidates()])
 
 

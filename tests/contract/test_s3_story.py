@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import raymle
-from raymle import api, comparing
+from raymle import api, comparing, tune
 from raymle.errors import SetupError
 from raymle.reproduce.scratch import scratch
 from raymle.store import open_store
@@ -55,6 +55,29 @@ def test_a_run_in_a_bucket_is_scored_promoted_and_used_from_another_machine(home
     report = open_store(storage).read(f"runs/{run.id}/report.html")
     assert b"far" in report
     assert run.id in api.remove([run.id], storage=storage, force=True)
+
+
+def test_a_study_in_a_bucket_goes_on_from_another_machine(home):
+    storage, become = home
+    study = {"algorithm": "random", "space": {"train.optimizer.learning_rate": {"loguniform": [1e-4, 1e-1]}}}
+    experiment = raymle.Experiment(
+        name="far", data=table(600), target="late", key="id", storage=storage,
+        model={"type": "mlp", "params": {"hidden": [8], "dropout": 0.0}},
+        train={"epochs": 3, "batch_size": 128}, tune={"trials": 4, **study},
+    )  # fmt: skip
+    first = experiment.tune()
+    become("there")
+    second = experiment.tune(resume="last", tune__trials=6)
+    assert (first.record.study.trials, second.record.study.trials) == (4, 6)
+    assert second.record.study.resumed == 4
+    assert second.record.study.id == first.record.study.id
+    become("elsewhere")
+    assert raymle.Run.open(second.record.study.id, storage=storage).id == second.id
+    store = open_store(storage)
+    assert b"far" in store.read(f"studies/{second.record.study.id}/study.html")
+    facts = [found.facts for found in tune.recalled(store, second.record.study.id, second.spec)]
+    assert len(facts) == 6
+    assert all(each["size_mb"] > 0 for each in facts)
 
 
 def test_a_run_in_a_bucket_is_reproduced_on_another_machine(home, tmp_path):
