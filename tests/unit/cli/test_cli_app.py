@@ -56,7 +56,9 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
         best = FakeRun(record=TRAINED.model_copy(update={"study": study}))
         plan = records.Plan(verb="train", what="one mlp", where="this process", why="one worker", steps=("read",))
         return SimpleNamespace(
-            train=lambda key, resume, take_over: FakeRun(), tune=lambda key, resume, take_over: best, plan=lambda verb: plan
+            train=lambda key, resume, take_over: FakeRun(),
+            tune=lambda key, resume, take_over: best,
+            plan=lambda verb: plan,
         )
 
     fake.Experiment = SimpleNamespace(load=load)
