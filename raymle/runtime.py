@@ -146,10 +146,15 @@ def _end() -> None:
     """End Ray after those that use it: whoever calls it while it goes down ends this process, with code 1."""
     import ray
 
+    wait_for_users()
+    ray.shutdown()
+
+
+def wait_for_users(timeout_s: float = END_S) -> None:
+    """Wait for the threads of this process that still work with Ray, for each not longer than this."""
     for thread in threading.enumerate():
         if thread.name == USES_RAY:
-            thread.join(END_S)
-    ray.shutdown()
+            thread.join(timeout_s)
 
 
 def _restore(handlers: dict[signal.Signals, Any]) -> None:

@@ -149,12 +149,17 @@ def load(store: Store, folder: str, position: Position) -> State:
         raise ArtifactError(f"{path} cannot be read: {error}") from None
 
 
-def copy(store: Store, source: str, target: str) -> Position | None:
-    """Let a run go on from another one's newest whole checkpoint; its own are gone. None when there is none."""
-    found = newest(store, folder_of(source)).position
-    if found is None or source == target:
-        return found
-    state = load(store, folder_of(source), found)
+def copy(store: Store, source: str, target: str, wanted: Position) -> Position:
+    """Let a run go on from a checkpoint of another one, or from its newest if that is gone; its own are gone then.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    folder = folder_of(source)
+    found = wanted if wanted in positions(store, folder) else newest(store, folder).position
+    if found is None:
+        raise ArtifactError(f"run {source} has no checkpoint")
+    state = load(store, folder, found)
     forget(store, target)
     save(store, folder_of(target), found, state)
     return found

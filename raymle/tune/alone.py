@@ -6,13 +6,17 @@ from collections.abc import Generator
 from contextlib import suppress
 from typing import Any, final
 
-from raymle import train
+from raymle import runtime, train
 from raymle.config import Spec
-from raymle.errors import RaymleError
+from raymle.errors import RaymleError, WorkError
 from raymle.records import Epoch, Fitted
 from raymle.train import checkpoint, stop
 from raymle.train.best import SAVE, STOP
+from raymle.train.checkpoint import Position
 from raymle.tune.work import Work
+
+PUT_AWAY_S = 60.0
+"""How long Ray has to take back the workers of a trial, before the next one."""
 
 
 @final
@@ -33,31 +37,35 @@ class Alone:
         try:
             return self._told(self._epoch(), started)
         except StopIteration as end:
-            self._forget()
+            self._put_away()
             return self._told({"fitted": end.value.model_dump()}, started, is_done=True)
-        except RaymleError as error:
-            return self._failed(str(error), started)
         except Exception as error:  # noqa: BLE001  the user's model may raise anything
-            return self._failed(f"{type(error).__name__}: {error}", started)
+            self._epochs.close()
+            self._put_away()
+            return self._told({"reason": reason(error)}, started, is_done=True)
 
     def leave(self) -> dict[str, Any]:
         """Keep the state of a trial that may go on; of one that may not, the best weights: it may be the winner."""
         if self._work.pauses:
             self._epochs.send(SAVE)
             return {"run_id": self._run_id, "paused_at": self._last.epoch, "score": self._best}
-        fitted = self._stopped_group() if train.is_group(self._spec.train) else _ended(self._epochs)
-        self._forget()
-        return {"run_id": self._run_id, "fitted": fitted.model_dump(), "stopped": True, "seconds": self._seconds}
+        told: dict[str, Any] = {"run_id": self._run_id, "stopped": True, "seconds": self._seconds}
+        try:
+            fitted = self._stopped_group() if train.is_group(self._spec.train) else _ended(self._epochs)
+        except Exception as error:  # noqa: BLE001  as in a step
+            return told | {"reason": reason(error)}
+        self._put_away()
+        return told | {"fitted": fitted.model_dump()}
 
     def enter(self, left: dict[str, Any]) -> None:
         """Go on with the state that this attempt or another one left."""
-        position = checkpoint.copy(self._work.store, left["run_id"], self._run_id)
-        done = position.epochs if position else 0
-        for _ in range(done):  # they are reported again
-            self._last = next(self._epochs)
-        self._best = left["score"]
-        if left["run_id"] != self._run_id:
-            self._entered = {"entered": {"run_id": left["run_id"], "epochs": done}}
+        store, source, wanted = self._work.store, left["run_id"], Position(left["paused_at"], 0)
+        is_other = source != self._run_id
+        found = checkpoint.copy(store, source, self._run_id, wanted) if is_other else wanted
+        reports = [next(self._epochs) for _ in range(found.epochs)]  # they are told again
+        self._last, self._best = reports[-1], left["score"]
+        if is_other:
+            self._entered = {"entered": {"run_id": source, "reports": [report.model_dump() for report in reports]}}
 
     def close(self) -> None:
         """Let go of the arrays."""
@@ -75,23 +83,29 @@ class Alone:
         self._entered = {}
         return {"members": [member], "score": self._best, "epoch": self._last.epoch, "done": is_done}
 
-    def _failed(self, reason: str, started: float) -> dict[str, Any]:
-        self._epochs.close()
-        return self._told({"reason": reason or "it failed without a word"}, started, is_done=True)
-
     def _stopped_group(self) -> Fitted:
         """End workers of their own through the storage, and make the bundle of what they have kept."""
         store = self._work.store
         stop.ask(store, self._run_id)
         with suppress(KeyboardInterrupt):
             return _drained(self._epochs)
-        stop.forget(store, self._run_id)
+        runtime.wait_for_users(PUT_AWAY_S)  # what they keep last is kept when they are gone
         return finished(self._work, self._run_id, self._spec)
 
-    def _forget(self) -> None:
+    def _put_away(self) -> None:
+        """Leave nothing behind that the trial does not need any more: workers, the wish to stop, checkpoints."""
         store = self._work.store
-        if (store.root / checkpoint.folder_of(self._run_id)).exists():
-            checkpoint.forget(store, self._run_id)
+        if train.is_group(self._spec.train):
+            runtime.wait_for_users(PUT_AWAY_S)  # a group whose actor has ended keeps its place for ever
+            stop.forget(store, self._run_id)
+        if not self._work.pauses and (store.root / checkpoint.folder_of(self._run_id)).exists():
+            checkpoint.forget(store, self._run_id)  # else another trial may still go on from them
+
+
+def reason(error: Exception) -> str:
+    """Say in a line why a training failed; it is never empty."""
+    name = "" if isinstance(error, RaymleError) else type(error).__name__
+    return ": ".join(filter(None, (name, str(error).strip()))) or type(error).__name__
 
 
 def finished(work: Work, run_id: str, spec: Spec) -> Fitted:
@@ -99,9 +113,12 @@ def finished(work: Work, run_id: str, spec: Spec) -> Fitted:
 
     Raises:
         ArtifactError: every checkpoint is damaged.
+        WorkError: there is none that holds an epoch.
     """
     position = checkpoint.required(work.store, run_id).position
-    done = {"epochs": position.epochs if position else 0, "workers": 1}
+    if position is None or not position.epochs:
+        raise WorkError("it was stopped before its first checkpoint")
+    done = {"epochs": position.epochs, "workers": 1}
     fitted = _drained(work.start(run_id, spec.model_copy(update={"train": spec.train.model_copy(update=done)})))
     checkpoint.forget(work.store, run_id)
     return fitted.model_copy(update={"workers": train.count(spec.train)})

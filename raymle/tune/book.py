@@ -91,9 +91,7 @@ class Book:
         attempt.seconds = told.get("seconds", attempt.seconds)
         attempt.dollars = prices.cost(attempt.seconds, self.setting.share * self.setting.per_hour)
         if "entered" in told:
-            entered = told["entered"]
-            attempt.history = self.attempts[entered["run_id"]].history[: entered["epochs"]]
-            attempt.warnings = (EXPLOITED,)
+            self._hear_entered(attempt, **told["entered"])
         if "report" in told:
             self._hear_epoch(attempt, Epoch.model_validate(told["report"]), told["score"])
         if "fitted" in told:
@@ -171,9 +169,7 @@ class Book:
         """Let an attempt go on with another one's weights, and with its settings a little changed."""
         attempt, donor = (self.attempts[self.groups[each][0]] for each in (trial_id, donor_id))
         attempt.values, attempt.score = explore(donor.values), donor.score
-        settings = json.dumps(flat(attempt.values))
-        told = f"after epoch {donor.paused_at} it went on from {donor.run_id} with {settings}"
-        self.runs[attempt.run_id].tags({"raymle.exploited": told})
+        attempt.asked.set_user_attr(VALUES, json.dumps(attempt.values))
         return attempt
 
     def _begun(self) -> list[Attempt]:
@@ -225,6 +221,13 @@ class Book:
         run = self.runs[attempt.run_id] = self.setting.open_run(attempt.run_id, attempt.number + 1)
         if not attempt.recorded:
             run.params(flat(attempt.values))
+
+    def _hear_entered(self, attempt: Attempt, run_id: str, reports: Sequence[Mapping[str, Any]]) -> None:
+        attempt.history = [Epoch.model_validate(report) for report in reports]
+        attempt.warnings = (EXPLOITED,)
+        settings = json.dumps(flat(attempt.values))
+        told = f"after epoch {len(reports)} it went on from {run_id} with {settings}"
+        self.runs[attempt.run_id].tags({"raymle.exploited": told})
 
     def _hear_epoch(self, attempt: Attempt, epoch: Epoch, score: float) -> None:
         attempt.history.append(epoch)

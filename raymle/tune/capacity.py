@@ -50,6 +50,25 @@ def needs(resources: ResourcesConfig, *, workers: int = 1) -> dict[str, float]:
     return {"CPU": resources.cpu} | ({"GPU": resources.gpu} if resources.gpu else {})
 
 
+def wide(nodes: Iterable[Mapping[str, float]], resources: ResourcesConfig, at_once: int) -> ResourcesConfig:
+    """Return what a trial must ask for so that no more than so many fit at one time, and as many as can be.
+
+    A scheduler that pauses trials needs all of them proposed: nothing but room keeps them from running.
+
+    Raises:
+        ResourceError: there are more nodes than trials may run.
+    """
+    have = [node.get("CPU", 0.0) for node in nodes]
+    most = [math.floor(1e4 * cpu / count) / 1e4 for cpu in have if cpu for count in range(1, at_once + 1)]  # Ray's unit
+    fitting = [cpu for cpu in most if sum(math.floor(each / cpu + 1e-9) for each in have) <= at_once]
+    if not fitting:
+        raise ResourceError(
+            f"a scheduler that pauses trials can't keep {len(have)} nodes to {at_once} at one time",
+            hint="leave tune.concurrency out, or use tune.scheduler=asha",
+        )
+    return resources.model_copy(update={"cpu": max(resources.cpu, min(fitting))})
+
+
 def group_size(config: TuneConfig, at_once: int) -> int:
     """Return how many trials may train as one: fewer where the algorithm must learn from some before the others."""
     if not config.fuse or config.scheduler not in {"none", "asha"}:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune import TuneError
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from ray.tune.search import Searcher
 
-from raymle.errors import ResourceError
+from raymle.errors import RaymleError, ResourceError
 from raymle.records import Fitted
 from raymle.tune.attempts import Attempt
 from raymle.tune.book import Book
@@ -88,11 +89,18 @@ class Listener(tune.Callback):
 
     def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         """Close an attempt; one that was stopped while it was paused gets its bundle now."""
-        attempts = [self._book.attempts[run_id] for run_id in self._book.groups[trial.trial_id]]
-        for attempt in attempts:
+        saving = trial.temporary_state.saving_to  # it is stopped while it is being paused
+        kept = saving.resolve() if saving else None
+        if kept:
+            self.on_checkpoint(checkpoint=kept.checkpoint)
+        problem = ""
+        for attempt in [self._book.attempts[run_id] for run_id in self._book.groups[trial.trial_id]]:
             if not attempt.is_over and attempt.paused_at:
-                attempt.fitted = self._finish(attempt)
-        self._book.settle(trial.trial_id)
+                try:
+                    attempt.fitted = self._finish(attempt)
+                except RaymleError as error:  # Tune would wait for a paused trial that cannot be stopped
+                    problem = str(error)
+        self._book.settle(trial.trial_id, problem)
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         """Close an attempt whose actor is gone."""
@@ -117,10 +125,15 @@ def configured(members: list[Attempt], halving: Halving | None) -> dict[str, Any
 
 
 def _last_words(file: str | None) -> str:
-    """Return why a trial's process is gone, from the page that Tune wrote about it."""
-    lines = Path(file).read_text().split("\n") if file else []
-    told = [line.strip() for line in lines if line.strip() and not line.startswith(("Failure #", "Traceback"))]
-    return f"its process died: {told[-1]}" if told else "its process died"
+    """Return why Ray lost a trial, from the page that Tune wrote about it."""
+    page = Path(file).read_text() if file else ""
+    if "low on memory" in page:
+        return "its process was ended: its machine was out of memory"
+    *_, last = ["", *filter(None, map(str.strip, page.splitlines()))]
+    if "ray::" in page:  # an error and not an end: the page is a traceback
+        return last.removeprefix("raymle.errors.")
+    detail = last.partition("Worker exit detail: ")[2].partition("Some common causes")[0].strip() or last
+    return f"its process died, perhaps for want of memory: {detail}" if "OOM" in page else f"its process died: {detail}"
 
 
 @dataclass(frozen=True)
@@ -183,9 +196,16 @@ def run(
     try:
         with quiet():
             tuner.fit()
+    except TuneError as error:
+        raise _cause(error) from None
     finally:
         book.close()
         shutil.rmtree(place.folder, ignore_errors=True)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what Tune has wrapped: an error of the book's own ends a study as it would end a run."""
+    return _cause(error.__context__) if isinstance(error, TuneError) and error.__context__ else error
 
 
 @contextmanager

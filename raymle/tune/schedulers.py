@@ -46,14 +46,20 @@ class Asha(FIFOScheduler):
 class Population(PopulationBasedTraining):
     """Population based training over proposals of the study (Jaderberg and others 2017)."""
 
-    def __init__(self, exploit: Exploit, seed: int, **settings: Any) -> None:
+    def __init__(self, exploit: Exploit, seed: int, most_epochs: int, **settings: Any) -> None:
         super().__init__(custom_explore_fn=lambda config: config, log_config=False, **settings)
-        self._make_config = exploit
+        self._make_config, self._most_epochs = exploit, most_epochs
         random.seed(seed)  # Ray draws who is cloned from Python's own numbers
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002  Ray's signature
         """Take a trial; Ray's own version refuses one that a searcher proposes."""
         self._trial_state[trial] = _PBTTrialState(trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Let a trial that has one epoch or more left take over from a better one."""
+        if result["epoch"] >= self._most_epochs:
+            return TrialScheduler.CONTINUE
+        return super().on_trial_result(tune_controller, trial, result)
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return self._make_config(trial.trial_id, trial_to_clone.trial_id), {}
@@ -77,6 +83,7 @@ def scheduler(
             return MedianStoppingRule(grace_period=1, min_samples_required=3, hard_stop=True, **common)
         case "pbt":
             every = max(1, most_epochs // GENERATIONS)
-            return Population(exploit, config.seed, perturbation_interval=every, quantile_fraction=QUANTILE, **common)
+            common |= {"perturbation_interval": every, "quantile_fraction": QUANTILE}
+            return Population(exploit, config.seed, most_epochs, **common)
         case _:
             return None

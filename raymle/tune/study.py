@@ -70,12 +70,16 @@ def search(
     from raymle.tune.book import Book
     from raymle.tune.display import display
     from raymle.tune.explore import explore
+    from raymle.tune.schedulers import PAUSING
 
     tree, goals = space.parse(config.space), objectives(spec, metric)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     workers = training.count(spec.train)
     fit_at_once = capacity.slots(nodes, spec.train.resources, workers=workers)
     at_once = min(fit_at_once, config.concurrency or fit_at_once)
+    resources = spec.train.resources
+    if config.scheduler in PAUSING and at_once < fit_at_once:
+        resources = capacity.wide(nodes, resources, at_once)
     per_hour = len(nodes) * (prices.per_hour(None, spec.cluster.dollars_per_hour) or 0.0)
     points = space.grid(tree)[: config.trials] if config.algorithm == "grid" else []
     config = config.model_copy(update={"trials": len(points) or config.trials})
@@ -97,11 +101,14 @@ def search(
         conduct.run(
             book,
             work,
-            conduct.Place(folder / "tune", capacity.needs(spec.train.resources, workers=workers), at_once),
+            conduct.Place(folder / "tune", capacity.needs(resources, workers=workers), at_once),
             halving=_halving(config, book.ended, metric, up=goals[metric], most_epochs=work.most_epochs),
             finish=lambda attempt: alone.finished(work, attempt.run_id, work.varied(attempt.values)),
             explore=lambda values: explore(values, tree, seed=config.seed),
         )
+    if work.pauses:
+        for attempt in book.ended:
+            training.forget(store, attempt.run_id)
     report.write(folder, studies[-1], book.progress(), name=spec.name)
     storage.publish(store, run.id)
     return Searched(book.record(run.id), [_candidate(attempt, spec) for attempt in book.candidates()])

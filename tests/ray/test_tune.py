@@ -1,9 +1,8 @@
 """A study on a Ray of two CPUs. What a trial does is a stand-in, so that its epochs can be counted."""
 
 import os
-import secrets
 import sys
-import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -15,22 +14,35 @@ from raymle.store import open_store
 from raymle.tracking import journal
 
 RATE = "train.optimizer.learning_rate"
+SLOW_TO_SAVE = 0.45
 
 
 def train(train, model, splits, *, metric, folder, out, transforms, storage, run):
     """Write down each epoch that is run; the lower the learning rate the better."""
     from raymle.records import Fitted
+    from raymle.train import checkpoint
+    from raymle.train.best import SAVE, STOP
 
     rate, diary = train.optimizer.learning_rate, Path(splits.path) / out.parent.name
     if rate == 0.5:
         raise ValueError("too fast")
     if rate == 0.6:
         os._exit(1)
+    store, kept = open_store(storage), checkpoint.folder_of(run)
+    done = max((position.epochs for position in checkpoint.positions(store, kept)), default=0)
     for epoch in range(1, train.epochs + 1):
-        with diary.open("a") as file:
-            file.write(f"{epoch} {os.getpid()}\n")
-        stop = yield Epoch(epoch=epoch, step=epoch, metrics={metric: 1 - rate + epoch / 1000})
-        if stop:
+        if epoch > done:
+            with diary.open("a") as file:
+                file.write(f"{epoch} {os.getpid()}\n")
+        report = Epoch(epoch=epoch, step=epoch, metrics={metric: 1 - rate + epoch / 1000})
+        answer = yield report
+        while answer is SAVE:
+            begun = time.monotonic()
+            while rate == SLOW_TO_SAVE and time.monotonic() - begun < 5 and not (out.parent / "trial.json").exists():
+                time.sleep(0.05)
+            checkpoint.save(store, kept, checkpoint.Position(epoch, 0), checkpoint.State({}, {}))
+            answer = yield report
+        if answer is STOP:
             break
     out.mkdir(parents=True)
     (out / "weights").write_text(str(epoch))
@@ -38,22 +50,10 @@ def train(train, model, splits, *, metric, folder, out, transforms, storage, run
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(two_cpus):
     import ray
-    from ray._private.authentication_test_utils import reset_auth_token_state
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with (
-        tempfile.TemporaryDirectory(prefix="rt", dir="/tmp") as folder,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        reset_auth_token_state()  # Ray read the environment when it was imported
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
-        yield
-        ray.shutdown()
-    reset_auth_token_state()
 
 
 def search(tmp_path, space, *, epochs=9, **settings):
@@ -153,3 +153,14 @@ def test_when_the_minutes_are_over_a_running_trial_stops_and_keeps_its_best(clus
     found = search(tmp_path, space, epochs=10**6, scheduler="none", concurrency=1, budget={"minutes": 0.02})
     assert found.study.trials == found.study.stopped_early == 1
     assert found.candidates[0].fitted.epochs >= len(found.candidates[0].history) >= 1
+
+
+def test_a_trial_that_is_stopped_while_it_is_paused_keeps_what_it_had(cluster, tmp_path):
+    rates = [0.01, 0.02, SLOW_TO_SAVE, 0.1, 0.2]  # two run to the end, of three others the best one
+    found = search(tmp_path, {RATE: {"choice": rates}}, epochs=3, scheduler="hyperband")
+    trials = told(tmp_path)
+    ran = {rate: [int(epoch) for epoch, _ in diary(tmp_path, run_id)] for rate, (run_id, _) in trials.items()}
+    assert ran == {0.01: [1, 2, 3], 0.02: [1, 2, 3], 0.1: [1, 2, 3], 0.2: [1], SLOW_TO_SAVE: [1]}
+    assert (found.study.finished, found.study.stopped_early, found.study.failed) == (3, 2, 0)
+    for run_id, _ in trials.values():
+        assert (tmp_path / "runs" / "runs" / run_id / "bundle" / "weights").is_file()

@@ -3,7 +3,7 @@ import pytest
 from raymle import loader, tune
 from raymle.config.train import ResourcesConfig
 from raymle.errors import ResourceError, SpecError, UsageError
-from raymle.tune.capacity import group_size, needs, slots
+from raymle.tune.capacity import group_size, needs, slots, wide
 from raymle.tune.check import objectives
 
 RATE = {"train.optimizer.learning_rate": {"loguniform": [1e-4, 1e-1]}}
@@ -110,3 +110,18 @@ def test_an_actor_that_only_drives_workers_takes_no_cpu_from_them():
 )
 def test_an_algorithm_that_learns_from_trials_gets_smaller_stacks(settings, size):
     assert group_size(tune.check(spec(**settings)), at_once=2) == size
+
+
+@pytest.mark.parametrize(
+    ("nodes", "at_once", "expected"), [([2], 1, 2), ([8], 3, 2.6666), ([4, 4], 2, 4), ([0, 4], 1, 4), ([8, 2], 2, 4)]
+)
+def test_trials_that_are_paused_ask_for_so_much_that_no_more_than_some_fit(nodes, at_once, expected):
+    nodes = [{"CPU": cpu} for cpu in nodes]
+    found = wide(nodes, ResourcesConfig(), at_once)
+    assert found.cpu == expected
+    assert slots(nodes, found) == at_once
+
+
+def test_fewer_paused_trials_than_nodes_at_one_time_are_refused():
+    with pytest.raises(ResourceError, match="can't keep 2 nodes to 1 at one time"):
+        wide([{"CPU": 4}, {"CPU": 4}], ResourcesConfig(), 1)

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -290,13 +291,16 @@ def test_an_attempt_of_a_population_goes_on_with_the_history_of_another(place):
     for epoch in (1, 2):
         book.hear(report(good, 0.9, epoch))
     book.hear(report(bad, 0.1, 1))
-    book.attempts[good].paused_at = 2
     attempt = book.exploit("bad", "good", lambda values: {RATE: values[RATE] * 1.2})
     assert attempt.run_id == bad
     assert attempt.values[RATE] == pytest.approx(book.attempts[good].values[RATE] * 1.2)
-    book.hear(report(bad, 0.92, 3) | {"entered": {"run_id": good, "epochs": 2}})
+    entered = {"run_id": good, "reports": [report(good, 0.9, epoch)["report"] for epoch in (1, 2)]}
+    book.hear(report(bad, 0.92, 3) | {"entered": entered})
     assert [epoch.metrics["roc_auc"] for epoch in book.attempts[bad].history] == [0.9, 0.9, 0.92]
-    assert any("raymle.exploited" in event.get("values", {}) for event in place.runs[bad].events)
+    told = [event["values"]["raymle.exploited"] for event in place.runs[bad].events if event["do"] == "tags"]
+    assert told == [f"after epoch 2 it went on from {good} with {json.dumps(attempt.values)}"]
+    assert sum(event["do"] == "params" for event in place.runs[bad].events) == 1
+    assert place.book().attempts[bad].values == attempt.values  # a study that goes on goes on with them
 
 
 def test_what_a_killed_writer_left_half_written_does_not_matter(place):
