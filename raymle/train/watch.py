@@ -7,9 +7,15 @@ import faulthandler
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, final
 
+FIRST = 10
+"""How many times the longest step the first epoch of a process may take: it reads the data, too."""
+LATER = 20
+"""How many times the longest epoch so far a later one may take."""
 GRACE_S = 2.0
 """Between the stacks and the end: the others, who wait for this worker, write theirs meanwhile."""
 REARM_S = 1.0
@@ -59,3 +65,32 @@ class Watch:
         while not self._closed.wait(max(0.05, self._last + limit - time.monotonic())):
             if time.monotonic() - self._last >= limit:
                 os._exit(1)
+
+
+@final
+class EpochWatch:
+    """Ends a process in which an epoch takes far longer than any before, with its stacks in a file."""
+
+    def __init__(self, timeout_s: float) -> None:
+        """Watch over this process.
+
+        Args:
+            timeout_s: Longest time that a step may take; no epoch is cut shorter.
+        """
+        self._timeout_s = timeout_s
+        self._longest = 0.0
+
+    @contextmanager
+    def epoch(self, stacks: Path) -> Iterator[None]:
+        """Watch the block; its stacks go into this file, which stays only when it was too slow."""
+        limit = max(self._timeout_s, LATER * self._longest) if self._longest else FIRST * self._timeout_s
+        stacks.parent.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        with stacks.open("w") as file:
+            faulthandler.dump_traceback_later(limit, exit=True, file=file)
+            try:
+                yield
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+        stacks.unlink()
+        self._longest = max(self._longest, time.monotonic() - started)

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from ray.tune.search import Searcher
 
 from raymle.errors import RaymleError, ResourceError
 from raymle.records import Fitted
+from raymle.train.backends.failure import innermost
 from raymle.tune.attempts import Attempt
 from raymle.tune.book import Book
 from raymle.tune.halving import Halving
@@ -31,6 +31,8 @@ SWITCHES = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own record of a study is never read
     "RAY_AIR_NEW_OUTPUT": "0",  # the new tables ignore verbose=0
 }
+TRAINS = "raymle/tune/trial.py"
+"""A file that only the thread that trains is in."""
 UNSCHEDULED_S = 120.0
 """Seconds after which a trial that no node takes, while none runs, is told."""
 
@@ -62,8 +64,8 @@ class Proposer(Searcher):
 class Listener(tune.Callback):
     """Hands the book what trials report. Tune calls by name, so what is not needed is not named."""
 
-    def __init__(self, book: Book, halving: Halving | None, finish: Callable[[Attempt], Fitted]) -> None:
-        self._book, self._halving, self._finish = book, halving, finish
+    def __init__(self, book: Book, work: Work, halving: Halving | None, finish: Callable[[Attempt], Fitted]) -> None:
+        self._book, self._work, self._halving, self._finish = book, work, halving, finish
         self._heard = time.monotonic()
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:  # type: ignore[override]
@@ -104,7 +106,8 @@ class Listener(tune.Callback):
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         """Close an attempt whose actor is gone."""
-        self._book.settle(trial.trial_id, _last_words(trial.error_file))
+        stacks = self._work.stacks(self._book.groups[trial.trial_id][0])
+        self._book.settle(trial.trial_id, _hang(stacks) or _last_words(trial.error_file))
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:  # noqa: ARG002  Ray's signature
         """Refuse to wait for ever for a place that other work has taken."""
@@ -124,6 +127,12 @@ def configured(members: list[Attempt], halving: Halving | None) -> dict[str, Any
     return {"members": json.dumps(told), "halving": halving if len(members) > 1 else None}
 
 
+def _hang(stacks: Path) -> str:
+    """Say where a trial hung that had to be ended; empty when it did not."""
+    text = stacks.read_text() if stacks.exists() else ""
+    return f"it hung in {innermost(text, TRAINS)}; its stacks are in {stacks}" if text else ""
+
+
 def _last_words(file: str | None) -> str:
     """Return why Ray lost a trial, from the page that Tune wrote about it."""
     page = Path(file).read_text() if file else ""
@@ -140,8 +149,10 @@ def _last_words(file: str | None) -> str:
 class Place:
     """Where trials run, and how many at one time."""
 
-    folder: Path
-    """Ray Tune's own files while the study runs; removed after it."""
+    storage: str
+    """Folder or URI of Ray Tune's own files while the study runs, which every node reaches."""
+    name: str
+    """Of the folder in it; removed after the study."""
     needs: dict[str, float]
     """Of one trial's actor, in Ray's words."""
     at_once: int
@@ -185,9 +196,9 @@ def run(
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=place.folder.name,
-            storage_path=str(place.folder.parent),
-            callbacks=[Listener(book, halving, finish)],
+            name=place.name,
+            storage_path=place.storage,
+            callbacks=[Listener(book, work, halving, finish)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             stop=lambda trial_id, result: book.is_late(),  # noqa: ARG005  Ray's signature
             verbose=0,
@@ -200,7 +211,6 @@ def run(
         raise _cause(error) from None
     finally:
         book.close()
-        shutil.rmtree(place.folder, ignore_errors=True)
 
 
 def _cause(error: BaseException) -> BaseException:

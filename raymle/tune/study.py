@@ -19,6 +19,9 @@ from raymle.tune.shapes import shaper
 if TYPE_CHECKING:
     from raymle.tune.work import Work
 
+TUNE = "tune"
+"""Ray Tune's own files in a study's folder."""
+
 
 @final
 @dataclass(frozen=True)
@@ -97,15 +100,20 @@ def search(
     book = Book(studies, given)
     if book.resumed:
         training.say(f"study {run.id} goes on: {len(book.ended)} of {config.trials} trials are done")
-    with display([attempt.number + 1 for attempt in book.ended]) as book.show:
-        conduct.run(
-            book,
-            work,
-            conduct.Place(folder / "tune", capacity.needs(resources, workers=workers), at_once),
-            halving=_halving(config, book.ended, metric, up=goals[metric], most_epochs=work.most_epochs),
-            finish=lambda attempt: alone.finished(work, attempt.run_id, work.varied(attempt.values)),
-            explore=lambda values: explore(values, tree, seed=config.seed),
-        )
+    base = f"{store.uri}/{storage.folder_of(run.id)}" if "://" in store.uri else str(folder)
+    place = conduct.Place(base, TUNE, capacity.needs(resources, workers=workers), at_once)
+    try:
+        with display([attempt.number + 1 for attempt in book.ended]) as book.show:
+            conduct.run(
+                book,
+                work,
+                place,
+                halving=_halving(config, book.ended, metric, up=goals[metric], most_epochs=work.most_epochs),
+                finish=lambda attempt: alone.finished(work, attempt.run_id, work.varied(attempt.values)),
+                explore=lambda values: explore(values, tree, seed=config.seed),
+            )
+    finally:
+        store.remove(f"{storage.folder_of(run.id)}/{TUNE}")
     if work.pauses:
         for attempt in book.ended:
             training.forget(store, attempt.run_id)

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from ray.tune import Trainable
 
+from raymle import train
+from raymle.train.watch import EpochWatch
 from raymle.tune.alone import Alone
 from raymle.tune.work import Work
 
@@ -34,11 +36,13 @@ class Trial(Trainable):
     def setup(self, config: dict[str, Any], *, work: Work) -> None:  # type: ignore[override]
         """Take what all trials share from ``with_parameters``, once in the life of the actor, and the first trial."""
         self._work = work
+        self._watch = EpochWatch(work.spec.train.step_timeout)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; its training starts with its first step."""
         members = json.loads(new_config["members"])
+        self._stacks = self._work.stacks(members[0]["run_id"])
         self._part: Part
         if len(members) == 1:
             self._part = Alone(self._work, **members[0])
@@ -49,8 +53,11 @@ class Trial(Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch."""
-        return self._part.step()
+        """Train one epoch; workers of their own are watched step by step, where they are."""
+        if train.is_group(self._work.spec.train):
+            return self._part.step()
+        with self._watch.epoch(self._stacks):
+            return self._part.step()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write down how a trial that is stopped or paused was left; its state is in raymle's own storage."""

@@ -44,6 +44,10 @@ class Work:
         """Return where a trial's bundle appears."""
         return self.store.root / "runs" / run_id / "bundle"
 
+    def stacks(self, run_id: str) -> Path:
+        """Return where a trial that hangs leaves its stacks."""
+        return self.store.root / "runs" / run_id / "stacks" / "trial.txt"
+
     def start(self, run_id: str, spec: Spec) -> Epochs:
         """Start or go on with the training of one trial; its bundle goes to the trial's run."""
         store = self.store

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,18 @@ RATE = "train.optimizer.learning_rate"
 SLOW_TO_SAVE = 0.45
 
 
+def misbehave(rate):
+    if rate == 0.5:
+        raise ValueError("too fast")
+    if rate == 0.6:
+        os._exit(1)
+
+
+def hang(rate, epoch):
+    if rate == 0.7 and epoch == 2:
+        threading.Event().wait()
+
+
 def train(train, model, splits, *, metric, folder, out, transforms, storage, run):
     """Write down each epoch that is run; the lower the learning rate the better."""
     from raymle.records import Fitted
@@ -24,13 +37,11 @@ def train(train, model, splits, *, metric, folder, out, transforms, storage, run
     from raymle.train.best import SAVE, STOP
 
     rate, diary = train.optimizer.learning_rate, Path(splits.path) / out.parent.name
-    if rate == 0.5:
-        raise ValueError("too fast")
-    if rate == 0.6:
-        os._exit(1)
+    misbehave(rate)
     store, kept = open_store(storage), checkpoint.folder_of(run)
     done = max((position.epochs for position in checkpoint.positions(store, kept)), default=0)
     for epoch in range(1, train.epochs + 1):
+        hang(rate, epoch)
         if epoch > done:
             with diary.open("a") as file:
                 file.write(f"{epoch} {os.getpid()}\n")
@@ -56,14 +67,14 @@ def cluster(two_cpus):
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
-def search(tmp_path, space, *, epochs=9, **settings):
+def search(tmp_path, space, *, epochs=9, train_section=None, **settings):
     diaries = tmp_path / "diaries"
     diaries.mkdir()
     spec = loader.from_mapping(
         {
             "name": "t",
             "data": {"source": "x.csv", "target": "y"},
-            "train": {"epochs": epochs},
+            "train": {"epochs": epochs} | (train_section or {}),
             "tune": {"algorithm": "grid", "space": space} | settings,
             "storage": str(tmp_path / "runs"),
         }
@@ -164,3 +175,16 @@ def test_a_trial_that_is_stopped_while_it_is_paused_keeps_what_it_had(cluster, t
     assert (found.study.finished, found.study.stopped_early, found.study.failed) == (3, 2, 0)
     for run_id, _ in trials.values():
         assert (tmp_path / "runs" / "runs" / run_id / "bundle" / "weights").is_file()
+
+
+def test_a_trial_that_hangs_is_one_failed_trial_with_its_place(cluster, tmp_path):
+    space = {RATE: {"choice": [0.7, 0.02]}}
+    found = search(tmp_path, space, train_section={"step_timeout": 3}, scheduler="none", concurrency=1)
+    assert found.candidates[0].spec.train.optimizer.learning_rate == 0.02
+    (reason,) = [
+        event["values"]["raymle.reason"]
+        for event in told(tmp_path)[0.7][1]
+        if "raymle.reason" in event.get("values", {})
+    ]
+    assert "it hung in" in reason
+    assert "threading.py" in reason

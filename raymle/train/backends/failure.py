@@ -63,10 +63,10 @@ def is_waiting(stacks: str) -> bool:
     return any(f" in {name}\n" in stacks for name in WAITING)
 
 
-def innermost(stacks: str) -> str:
-    """Return where the thread that trains is: function, file and line."""
+def innermost(stacks: str, trains: str = TRAINS) -> str:
+    """Return where the thread that trains is, the one in that file: function, file and line."""
     threads = stacks.split("\n\n")
-    training = next((each for each in threads if TRAINS in each), threads[0])
+    training = next((each for each in threads if trains in each), threads[0])
     lines = [line.strip() for line in training.splitlines() if line.strip().startswith("File ")]
     return lines[0].removeprefix("File ") if lines else "native code"
 
