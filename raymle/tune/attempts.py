@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -124,6 +125,19 @@ def rank(attempt: Attempt, *, is_maximised: bool) -> float:
 def ranked(attempts: Iterable[Attempt], *, is_maximised: bool) -> list[Attempt]:
     """Put attempts in order, the best first; of equals the earlier."""
     return sorted(attempts, key=lambda attempt: -rank(attempt, is_maximised=is_maximised))
+
+
+def failures(attempts: Sequence[Attempt]) -> str:
+    """Say why no attempt left a model, each cause once."""
+    if not attempts:
+        return "no trial was started before the budget was spent"
+    return "\n  ".join([f"all {len(attempts)} trials failed:", *_causes(attempts)])
+
+
+def _causes(attempts: Sequence[Attempt]) -> Iterator[str]:
+    causes = Counter(attempt.reason or "no epoch was finished" for attempt in attempts)
+    for cause, count in causes.most_common():
+        yield f"{count} x {cause}"
 
 
 def _megabytes(bundle: str) -> float:

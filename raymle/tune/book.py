@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ from raymle.measure import prices
 from raymle.records import Epoch, Fitted, Study
 from raymle.tracking import Run
 from raymle.tune import budget
-from raymle.tune.attempts import STATUS, Attempt, rank, ranked
+from raymle.tune.attempts import STATUS, Attempt, failures, rank, ranked
 from raymle.tune.budget import Spent
+from raymle.tune.explore import explore
 from raymle.tune.progress import Progress, Row, epochs_saved
 from raymle.tune.progress import State as RowState
 from raymle.tune.samplers import sampler
@@ -78,7 +79,7 @@ class Book:
         ):
             return []
         waiting = [each for each in self.attempts.values() if each.state == "waiting"] or self._ask()
-        members = alike(waiting, self.setting.group)
+        members = alike(waiting, self.setting.room.group)
         for attempt in members:
             self._begin(attempt)
         self.groups[trial_id] = [attempt.run_id for attempt in members]
@@ -89,7 +90,7 @@ class Book:
         attempt = self.attempts[told["run_id"]]
         attempt.reason = told.get("reason", "")
         attempt.seconds = told.get("seconds", attempt.seconds)
-        attempt.dollars = prices.cost(attempt.seconds, self.setting.share * self.setting.per_hour)
+        attempt.dollars = prices.cost(attempt.seconds, self.setting.room.share * self.setting.per_hour)
         if "entered" in told:
             self._hear_entered(attempt, **told["entered"])
         if "report" in told:
@@ -135,7 +136,7 @@ class Book:
         """
         whole = [attempt for attempt in self.attempts.values() if attempt.fitted]
         if not whole:
-            raise WorkError(_failures(self._begun()), hint="`raymle ui` shows each trial with its settings")
+            raise WorkError(failures(self._begun()), hint="`raymle ui` shows each trial with its settings")
         return ranked(whole, is_maximised=self.is_maximised)
 
     def record(self, study_id: str) -> Study:
@@ -162,13 +163,16 @@ class Book:
             metric=self.metric, is_maximised=self.is_maximised, trials=config.trials,
             rows=tuple(self._row(attempt) for attempt in self._begun()), elapsed_s=spent.seconds,
             minutes=config.budget.minutes, dollars=spent.dollars, max_dollars=config.budget.dollars,
-            at_once=self.setting.at_once,
+            at_once=self.setting.room.at_once,
         )  # fmt: skip
 
-    def exploit(self, trial_id: str, donor_id: str, explore: Callable[[dict[str, Any]], dict[str, Any]]) -> Attempt:
+    def exploit(self, trial_id: str, donor_id: str) -> Attempt:
         """Let an attempt go on with another one's weights, and with its settings a little changed."""
         attempt, donor = (self.attempts[self.groups[each][0]] for each in (trial_id, donor_id))
-        attempt.values, attempt.score = explore(donor.values), donor.score
+        attempt.values, attempt.score = (
+            explore(donor.values, self.setting.space, seed=self.setting.config.seed),
+            donor.score,
+        )
         attempt.asked.set_user_attr(VALUES, json.dumps(attempt.values))
         return attempt
 
@@ -196,7 +200,7 @@ class Book:
                 self._tell_run(attempt)
 
     def _ask(self) -> list[Attempt]:
-        count = min(self.setting.together, self.setting.config.trials - len(self.attempts))
+        count = min(self.setting.room.together, self.setting.config.trials - len(self.attempts))
         return [self._ask_one() for _ in range(count)]
 
     def _ask_one(self) -> Attempt:
@@ -287,15 +291,3 @@ class Book:
 
 def _shown(attempt: Attempt) -> RowState:
     return "running" if attempt.state == "waiting" else attempt.state
-
-
-def _failures(attempts: Sequence[Attempt]) -> str:
-    if not attempts:
-        return "no trial was started before the budget was spent"
-    return "\n  ".join([f"all {len(attempts)} trials failed:", *_causes(attempts)])
-
-
-def _causes(attempts: Sequence[Attempt]) -> Iterator[str]:
-    causes = Counter(attempt.reason or "no epoch was finished" for attempt in attempts)
-    for cause, count in causes.most_common():
-        yield f"{count} x {cause}"

@@ -1,12 +1,17 @@
 """How many trials run at one time, how many of them as one, and what that costs: pure."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
 
+from raymle import train as trained
 from raymle.config import TuneConfig
-from raymle.config.train import ResourcesConfig
+from raymle.config.train import ResourcesConfig, TrainConfig
 from raymle.errors import ResourceError
 
+PAUSING = ("hyperband", "pbt")
+"""Schedulers that pause trials: each needs a checkpoint to go on from."""
 GROUP = 64
 """Most trials that train as one."""
 FEWEST_ROUNDS = 4
@@ -17,6 +22,47 @@ FEWEST = 4
 """Trials below which a stack is not faster."""
 DRIVER = {"CPU": 0.0, "memory": 32 * 2.0**20}
 """What an actor needs that only drives workers: Ray takes no actor that needs nothing."""
+
+
+@final
+@dataclass(frozen=True)
+class Room:
+    """What a study gets of a cluster."""
+
+    at_once: int
+    """Of Ray Tune's trials."""
+    share: float
+    """Of the cluster, for each."""
+    needs: dict[str, float]
+    """Of each one's actor, in Ray's words."""
+    group: int
+    """Most trials that train as one, in one of Ray Tune's."""
+
+    @property
+    def together(self) -> int:
+        """Trials that are proposed before any of them has reported."""
+        return self.group * self.at_once if self.group > 1 else 1
+
+
+def room(config: TuneConfig, train: TrainConfig, nodes: Sequence[Mapping[str, float]], *, stacks: bool) -> Room:
+    """Size a study.
+
+    Args:
+        config: The search.
+        train: What a trial needs.
+        nodes: The resources of each.
+        stacks: Whether the training is one that can be stacked.
+
+    Raises:
+        ResourceError: no trial fits.
+    """
+    resources, workers = train.resources, trained.count(train)
+    fit = slots(nodes, resources, workers=workers)
+    at_once = min(fit, config.concurrency or fit)
+    if config.scheduler in PAUSING and at_once < fit:
+        resources = wide(nodes, resources, at_once)
+    group = group_size(config, at_once) if stacks else 1
+    return Room(at_once, 1 / fit, needs(resources, workers=workers), group)
 
 
 def slots(nodes: Iterable[Mapping[str, float]], resources: ResourcesConfig, *, workers: int = 1) -> int:

@@ -9,6 +9,7 @@ from raymle.errors import SpecError, UsageError
 from raymle.measure import metrics
 from raymle.tune import space
 from raymle.tune.attempts import FACTS
+from raymle.tune.capacity import PAUSING
 from raymle.tune.samplers import SEVERAL
 from raymle.tune.space import Node
 
@@ -93,7 +94,7 @@ def _check_objectives(spec: Spec, config: TuneConfig) -> None:
 
 def _check_pausing(spec: Spec, config: TuneConfig, tree: Mapping[str, Node]) -> None:
     """Refuse schedulers that pause trials where a trial cannot go on."""
-    if config.scheduler not in {"hyperband", "pbt"}:
+    if config.scheduler not in PAUSING:
         return
     every = [spec, *varied(spec, tree)]
     if not all(train.keeps(each.train, each.model) for each in every):

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from raymle.records import Fitted
 from raymle.train.backends.failure import innermost
 from raymle.tune.attempts import Attempt
 from raymle.tune.book import Book
+from raymle.tune.capacity import PAUSING, Room
 from raymle.tune.halving import Halving
-from raymle.tune.schedulers import PAUSING, scheduler
+from raymle.tune.schedulers import scheduler
 from raymle.tune.trial import LEFT, Trial
 from raymle.tune.work import Work
 
@@ -145,59 +145,46 @@ def _last_words(file: str | None) -> str:
     return f"its process died, perhaps for want of memory: {detail}" if "OOM" in page else f"its process died: {detail}"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where trials run, and how many at one time."""
-
-    storage: str
-    """Folder or URI of Ray Tune's own files while the study runs, which every node reaches."""
-    name: str
-    """Of the folder in it; removed after the study."""
-    needs: dict[str, float]
-    """Of one trial's actor, in Ray's words."""
-    at_once: int
-
-
 def run(
     book: Book,
     work: Work,
-    place: Place,
+    room: Room,
+    files: tuple[str, str],
     *,
     halving: Halving | None,
     finish: Callable[[Attempt], Fitted],
-    explore: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> None:
     """Run the trials to their ends; what they tell is in the book.
 
     Args:
         book: Proposes and listens.
         work: What all trials share.
-        place: Where, and how many.
+        room: How many at one time, and what each needs.
+        files: Folder or URI, which every node reaches, and the name in it, of Ray Tune's own files.
         halving: ASHA's rule, which has heard earlier sessions; None for other schedulers.
         finish: Makes the bundle of an attempt that was stopped while it was paused.
-        explore: Changes a good trial's values a little.
     """
     config = book.setting.config
 
     def exploit(trial_id: str, donor_id: str) -> dict[str, Any]:
-        attempt = book.exploit(trial_id, donor_id, explore)
+        attempt = book.exploit(trial_id, donor_id)
         return configured([attempt], None)
 
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(Trial, work=work), place.needs),
+        tune.with_resources(tune.with_parameters(Trial, work=work), room.needs),
         tune_config=tune.TuneConfig(
             search_alg=Proposer(book, halving),
             scheduler=scheduler(
                 config, is_maximised=book.is_maximised, most_epochs=work.most_epochs, halving=halving, exploit=exploit
             ),
             num_samples=config.trials,
-            max_concurrent_trials=None if config.scheduler in PAUSING else place.at_once,
+            max_concurrent_trials=None if config.scheduler in PAUSING else room.at_once,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=place.name,
-            storage_path=place.storage,
+            name=files[1],
+            storage_path=files[0],
             callbacks=[Listener(book, work, halving, finish)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             stop=lambda trial_id, result: book.is_late(),  # noqa: ARG005  Ray's signature

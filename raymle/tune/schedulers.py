@@ -16,8 +16,6 @@ from ray.tune.schedulers.pbt import _PBTTrialState
 from raymle.config import TuneConfig
 from raymle.tune.halving import Halving
 
-PAUSING = ("hyperband", "pbt")
-"""Schedulers that pause trials: each needs a checkpoint to go on from."""
 GENERATIONS = 5
 """How often the worst of a population take over from the best."""
 QUANTILE = 0.25

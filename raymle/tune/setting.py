@@ -11,6 +11,7 @@ from raymle.store import Store
 from raymle.tracking import Run
 from raymle.tune import storage
 from raymle.tune.attempts import Attempt, Ended
+from raymle.tune.capacity import Room
 from raymle.tune.check import most_epochs
 from raymle.tune.space import Node
 
@@ -36,15 +37,9 @@ class Setting:
     """Keeps what stays of a trial that is over."""
     recall: Callable[[str], Ended | None]
     publish: Callable[[], None]
-    at_once: int = 1
-    together: int = 1
-    """Trials that are proposed before any of them has reported, so that some may train as one."""
-    group: int = 1
-    """Most of them that train as one."""
+    room: Room
     per_hour: float = 0.0
     """What all nodes cost."""
-    share: float = 1.0
-    """A trial's share of them."""
 
 
 def alike(waiting: Sequence[Attempt], most: int) -> list[Attempt]:

@@ -72,52 +72,42 @@ def search(
     from raymle.tune import alone, conduct, report, setting, storage
     from raymle.tune.book import Book
     from raymle.tune.display import display
-    from raymle.tune.explore import explore
-    from raymle.tune.schedulers import PAUSING
 
     tree, goals = space.parse(config.space), objectives(spec, metric)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    workers = training.count(spec.train)
-    fit_at_once = capacity.slots(nodes, spec.train.resources, workers=workers)
-    at_once = min(fit_at_once, config.concurrency or fit_at_once)
-    resources = spec.train.resources
-    if config.scheduler in PAUSING and at_once < fit_at_once:
-        resources = capacity.wide(nodes, resources, at_once)
-    per_hour = len(nodes) * (prices.per_hour(None, spec.cluster.dollars_per_hour) or 0.0)
     points = space.grid(tree)[: config.trials] if config.algorithm == "grid" else []
     config = config.model_copy(update={"trials": len(points) or config.trials})
-    group = 1 if train else capacity.group_size(config, at_once)
+    room = capacity.room(config, spec.train, nodes, stacks=train is None)
     work = _work(config, spec, splits, goals, train=train)
-    folder = store.root / storage.folder_of(run.id)
+    given = setting.of(
+        spec, config, tree, store=store, study=run, objectives=goals, room=room,
+        shape=shaper(spec, splits, group=room.group),
+        per_hour=len(nodes) * (prices.per_hour(None, spec.cluster.dollars_per_hour) or 0.0),
+    )  # fmt: skip
     studies = storage.open_study(store, run.id, space=config.space, nodes=tree, objectives=goals)
     for point in points:
         studies[-1].enqueue_trial(point, skip_if_exists=True)
-    given = setting.of(
-        spec, config, tree, store=store, study=run, objectives=goals, at_once=at_once,
-        together=group * at_once if group > 1 else 1, group=group,
-        shape=shaper(spec, splits, group=group), per_hour=per_hour, share=1 / fit_at_once,
-    )  # fmt: skip
     book = Book(studies, given)
     if book.resumed:
         training.say(f"study {run.id} goes on: {len(book.ended)} of {config.trials} trials are done")
-    base = f"{store.uri}/{storage.folder_of(run.id)}" if "://" in store.uri else str(folder)
-    place = conduct.Place(base, TUNE, capacity.needs(resources, workers=workers), at_once)
+    folder = storage.folder_of(run.id)
+    home = f"{store.uri}/{folder}" if "://" in store.uri else str(store.root / folder)
     try:
         with display([attempt.number + 1 for attempt in book.ended]) as book.show:
             conduct.run(
                 book,
                 work,
-                place,
+                room,
+                (home, TUNE),
                 halving=_halving(config, book.ended, metric, up=goals[metric], most_epochs=work.most_epochs),
                 finish=lambda attempt: alone.finished(work, attempt.run_id, work.varied(attempt.values)),
-                explore=lambda values: explore(values, tree, seed=config.seed),
             )
     finally:
-        store.remove(f"{storage.folder_of(run.id)}/{TUNE}")
+        store.remove(f"{folder}/{TUNE}")
     if work.pauses:
         for attempt in book.ended:
             training.forget(store, attempt.run_id)
-    report.write(folder, studies[-1], book.progress(), name=spec.name)
+    report.write(store.root / folder, studies[-1], book.progress(), name=spec.name)
     storage.publish(store, run.id)
     return Searched(book.record(run.id), [_candidate(attempt, spec) for attempt in book.candidates()])
 
@@ -150,14 +140,13 @@ def recalled(store: Store, study_id: str, spec: Spec) -> list[Candidate]:
 
 
 def _work(config: TuneConfig, spec: Spec, splits: Splits, goals: Mapping[str, bool], *, train: Any) -> "Work":
-    from raymle.tune.schedulers import PAUSING
     from raymle.tune.work import Work
 
     metric = next(iter(goals))
     most = max(most_epochs(each) for each in [spec, *varied(spec, space.parse(config.space))])
     return Work(
         spec=spec, splits=splits, metric=metric, is_maximised=goals[metric], fit=train or training.fit,
-        most_epochs=most, pauses=config.scheduler in PAUSING and most > 1,
+        most_epochs=most, pauses=config.scheduler in capacity.PAUSING and most > 1,
     )  # fmt: skip
 
 

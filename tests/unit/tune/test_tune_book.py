@@ -8,8 +8,9 @@ from raymle.errors import ConflictError, WorkError
 from raymle.records import Epoch, Fitted
 from raymle.store import open_store
 from raymle.tracking import MemoryRun
-from raymle.tune import setting, space, storage
+from raymle.tune import capacity, setting, space, storage
 from raymle.tune.book import Book
+from raymle.tune.explore import explore
 
 RATE = "train.optimizer.learning_rate"
 SPACE = {RATE: {"loguniform": [1e-4, 1e-1]}}
@@ -30,14 +31,14 @@ class Place:
         events = self.runs[run_id].events if run_id in self.runs else []
         return {event["step"] for event in events if event["do"] == "metrics"}
 
-    def book(self, space_=SPACE, *, objectives=None, up=True, shape=None, plan=None, **config):
+    def book(self, space_=SPACE, *, objectives=None, up=True, shape=None, share=1.0, group=1, per_hour=0.0, **config):
         config = TuneConfig.model_validate({"algorithm": "random", "space": space_} | config)
         nodes, goals = space.parse(space_), objectives or {"roc_auc": up}
         given = setting.Setting(
             config=config, space=nodes, objectives=goals, most_epochs=lambda values: 3,
             shape=shape or (lambda values: None), new_id=lambda: next(self.ids), open_run=self.open_run,
             known=self.known, keep=lambda *told: setting._keep(self.store, *told),
-            recall=lambda run_id: setting.recall(self.store, run_id), publish=lambda: None, **(plan or {}),
+            recall=lambda run_id: setting.recall(self.store, run_id), publish=lambda: None, room=capacity.Room(1, share, {}, group), per_hour=per_hour,
         )  # fmt: skip
         return Book(storage.open_study(self.store, "s", space=space_, nodes=nodes, objectives=goals), given)
 
@@ -150,7 +151,7 @@ def test_when_the_minutes_are_over_nothing_new_starts(place):
 
 
 def test_dollars_are_node_seconds_times_price_and_end_a_study(place):
-    book = place.book(budget={"dollars": 2}, plan={"per_hour": 36.0, "share": 0.5})
+    book = place.book(budget={"dollars": 2}, per_hour=36.0, share=0.5)
     run_id = start(book)
     book.hear(report(run_id, 0.6) | {"seconds": 100})
     assert book.attempts[run_id].dollars == pytest.approx(0.5)
@@ -162,12 +163,11 @@ def test_dollars_are_node_seconds_times_price_and_end_a_study(place):
 
 def test_trials_of_one_shape_are_proposed_together_and_others_alone(place):
     space_ = SPACE | {"model.params.hidden": {"choice": [8, 16]}}
-    together = {"together": 8, "group": 3}
-    book = place.book(space_, shape=lambda values: str(values["model.params.hidden"]), trials=8, plan=together)
+    book = place.book(space_, shape=lambda values: str(values["model.params.hidden"]), trials=8, group=8)
     groups = [book.propose(str(number)) for number in range(8)]
     groups = [[attempt.values["model.params.hidden"] for attempt in group] for group in groups if group]
     proposed = [hidden for group in groups for hidden in group]
-    assert all(len(set(group)) == 1 and len(group) <= 3 for group in groups)
+    assert all(len(set(group)) == 1 and len(group) <= 8 for group in groups)
     assert sorted(proposed) == sorted(attempt.values["model.params.hidden"] for attempt in book.attempts.values())
     assert len(proposed) == 8
     assert len(groups) < 8
@@ -267,10 +267,10 @@ def test_other_objectives_are_another_study(place):
 
 
 def test_seconds_and_dollars_of_earlier_sessions_count(place):
-    first = place.book(plan={"per_hour": 36.0})
+    first = place.book(per_hour=36.0)
     first.started -= 100
     first.close()
-    second = place.book(plan={"per_hour": 36.0})
+    second = place.book(per_hour=36.0)
     assert second.spent.seconds == pytest.approx(100, abs=2)
     assert second.spent.dollars == pytest.approx(1.0, abs=0.05)
 
@@ -291,9 +291,9 @@ def test_an_attempt_of_a_population_goes_on_with_the_history_of_another(place):
     for epoch in (1, 2):
         book.hear(report(good, 0.9, epoch))
     book.hear(report(bad, 0.1, 1))
-    attempt = book.exploit("bad", "good", lambda values: {RATE: values[RATE] * 1.2})
+    attempt = book.exploit("bad", "good")
     assert attempt.run_id == bad
-    assert attempt.values[RATE] == pytest.approx(book.attempts[good].values[RATE] * 1.2)
+    assert attempt.values == explore(book.attempts[good].values, space.parse(SPACE), seed=0)
     entered = {"run_id": good, "reports": [report(good, 0.9, epoch)["report"] for epoch in (1, 2)]}
     book.hear(report(bad, 0.92, 3) | {"entered": entered})
     assert [epoch.metrics["roc_auc"] for epoch in book.attempts[bad].history] == [0.9, 0.9, 0.92]
