@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 SEVERAL = ("random", "grid", "tpe", "nsga2")
 """Algorithms that take more than one objective."""
-NUMBERS_ONLY = ("cmaes",)
-"""Algorithms that look at numbers alone; what else is in the space is drawn at random."""
+PICKLING = ("cmaes",)
+"""Algorithms whose sampler keeps its state as a pickle in the storage: it is never read by another session."""
 FEWEST_STARTS, MOST_STARTS = 4, 10
 
 

@@ -29,7 +29,13 @@ def folder_of(study_id: str) -> str:
 
 
 def open_study(
-    store: Store, study_id: str, *, space: Mapping[str, Any], nodes: Mapping[str, Node], objectives: Mapping[str, bool]
+    store: Store,
+    study_id: str,
+    *,
+    space: Mapping[str, Any],
+    nodes: Mapping[str, Node],
+    objectives: Mapping[str, bool],
+    afresh: bool = False,
 ) -> list[optuna.Study]:
     """Open a study's Optuna studies, oldest first; the last one is the one that goes on.
 
@@ -39,6 +45,7 @@ def open_study(
         space: As it is written in the spec.
         nodes: The same, parsed.
         objectives: Whether more is better, by name.
+        afresh: Whether a sampler may find nothing but trials: one that keeps its state as a pickle would unpickle it.
 
     Raises:
         ConflictError: the study was begun with other objectives.
@@ -54,7 +61,7 @@ def open_study(
                 f"study {study_id} was begun with other objectives: {before}",
                 hint="put them back, or start a new study",
             )
-        if found and found[-1].user_attrs[SPACE] == asked["space"]:
+        if found and found[-1].user_attrs[SPACE] == asked["space"] and not afresh:
             return found
         fresh = optuna.create_study(
             storage=place,

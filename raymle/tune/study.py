@@ -14,6 +14,7 @@ from raymle.tracking import Run
 from raymle.tune import capacity, space
 from raymle.tune.attempts import Attempt, ranked
 from raymle.tune.check import most_epochs, objectives, varied
+from raymle.tune.samplers import PICKLING
 from raymle.tune.shapes import shaper
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def search(
         shape=shaper(spec, splits, group=room.group),
         per_hour=len(nodes) * (prices.per_hour(None, spec.cluster.dollars_per_hour) or 0.0),
     )  # fmt: skip
-    studies = storage.open_study(store, run.id, space=config.space, nodes=tree, objectives=goals)
+    studies = storage.open_study(
+        store, run.id, space=config.space, nodes=tree, objectives=goals, afresh=config.algorithm in PICKLING
+    )
     for point in points:
         studies[-1].enqueue_trial(point, skip_if_exists=True)
     book = Book(studies, given)

@@ -31,7 +31,19 @@ class Place:
         events = self.runs[run_id].events if run_id in self.runs else []
         return {event["step"] for event in events if event["do"] == "metrics"}
 
-    def book(self, space_=SPACE, *, objectives=None, up=True, shape=None, share=1.0, group=1, per_hour=0.0, **config):
+    def book(
+        self,
+        space_=SPACE,
+        *,
+        objectives=None,
+        up=True,
+        shape=None,
+        share=1.0,
+        group=1,
+        per_hour=0.0,
+        afresh=False,
+        **config,
+    ):
         config = TuneConfig.model_validate({"algorithm": "random", "space": space_} | config)
         nodes, goals = space.parse(space_), objectives or {"roc_auc": up}
         given = setting.Setting(
@@ -40,7 +52,9 @@ class Place:
             known=self.known, keep=lambda *told: setting._keep(self.store, *told),
             recall=lambda run_id: setting.recall(self.store, run_id), publish=lambda: None, room=capacity.Room(1, share, {}, group), per_hour=per_hour,
         )  # fmt: skip
-        return Book(storage.open_study(self.store, "s", space=space_, nodes=nodes, objectives=goals), given)
+        return Book(
+            storage.open_study(self.store, "s", space=space_, nodes=nodes, objectives=goals, afresh=afresh), given
+        )
 
 
 @pytest.fixture
@@ -313,3 +327,27 @@ def test_what_a_killed_writer_left_half_written_does_not_matter(place):
     again = place.book()
     assert finish(again, "b", 0.7) == again.candidates()[0].run_id
     assert len(again.study.trials) == 2
+
+
+@pytest.mark.parametrize("algorithm", ["random", "tpe", "gp", "cmaes"])
+def test_each_algorithm_proposes_and_goes_on_within_the_space(place, algorithm):
+    space_ = SPACE | {"model.params.dropout": {"uniform": [0.1, 0.9]}}
+    for session in range(2):
+        book = place.book(space_, algorithm=algorithm, trials=8 * (session + 1), afresh=algorithm == "cmaes")
+        for trial in range(8):
+            finish(book, f"{session} {trial}", 0.5 + trial / 100)
+        assert book.propose("no more") == []
+    values = [attempt.values for attempt in book.attempts.values()]
+    assert len(values) == 16
+    assert all(1e-4 <= each[RATE] <= 1e-1 and 0.1 <= each["model.params.dropout"] <= 0.9 for each in values)
+
+
+def test_what_a_sampler_has_pickled_is_not_there_for_the_next_session(place):
+    space_ = SPACE | {"model.params.dropout": {"uniform": [0.1, 0.9]}}
+    first = place.book(space_, algorithm="cmaes", trials=24)
+    for trial in range(16):
+        finish(first, str(trial), 0.5 + trial / 100)
+    assert any(trial.system_attrs for trial in first.study.trials)
+    second = place.book(space_, algorithm="cmaes", trials=24, afresh=True)
+    assert not any(trial.system_attrs for trial in second.study.trials)
+    assert second.record("s").trials == 16
