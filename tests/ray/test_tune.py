@@ -15,7 +15,7 @@ from raymle.store import open_store
 from raymle.tracking import journal
 
 RATE = "train.optimizer.learning_rate"
-SLOW_TO_SAVE = 0.45
+SLOW_TO_SAVE, ALL = 0.45, 5
 
 
 def misbehave(rate):
@@ -48,9 +48,10 @@ def train(train, model, splits, *, metric, folder, out, transforms, storage, run
         report = Epoch(epoch=epoch, step=epoch, metrics={metric: 1 - rate + epoch / 1000})
         answer = yield report
         while answer is SAVE:
-            begun = time.monotonic()
-            while rate == SLOW_TO_SAVE and time.monotonic() - begun < 5 and not (out.parent / "trial.json").exists():
+            while rate == SLOW_TO_SAVE and len(list(diary.parent.iterdir())) < ALL:
                 time.sleep(0.05)
+            if rate == SLOW_TO_SAVE:
+                time.sleep(2)  # the last of the others reports, and who goes on is decided meanwhile
             checkpoint.save(store, kept, checkpoint.Position(epoch, 0), checkpoint.State({}, {}))
             answer = yield report
         if answer is STOP:
