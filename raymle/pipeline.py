@@ -103,6 +103,7 @@ def search(
                 found = tune.search(config, spec, splits, metric=metric, store=store, run=run)
                 ray.let_go()
                 clock.lap("search")
+                tune.write_report(store, run.id, found.progress, name=spec.name)
                 best = choose(spec, found.candidates, store, splits)
                 tracking.record_study(run, store, found.study, best=best.run_id, name=spec.name, splits=splits)
                 return adopt(best, store, splits, execution=execution, clock=clock, key=key, study=found.study)

@@ -14,6 +14,7 @@ from raymle.tracking import Run
 from raymle.tune import capacity, space
 from raymle.tune.attempts import Attempt, ranked
 from raymle.tune.check import most_epochs, objectives, varied
+from raymle.tune.progress import Progress
 from raymle.tune.samplers import PICKLING
 from raymle.tune.shapes import shaper
 
@@ -45,6 +46,8 @@ class Searched:
     study: Study
     candidates: list[Candidate]
     """Best first; never empty."""
+    progress: Progress
+    """All trials, as a person looks at them."""
 
 
 def search(
@@ -70,7 +73,7 @@ def search(
     """
     import ray
 
-    from raymle.tune import alone, conduct, report, setting, storage
+    from raymle.tune import alone, conduct, setting, storage
     from raymle.tune.book import Book
     from raymle.tune.display import display
 
@@ -110,9 +113,15 @@ def search(
     if work.pauses:
         for attempt in book.ended:
             training.forget(store, attempt.run_id)
-    report.write(store.root / folder, studies[-1], book.progress(), name=spec.name)
-    storage.publish(store, run.id)
-    return Searched(book.record(run.id), [_candidate(attempt, spec) for attempt in book.candidates()])
+    return Searched(book.record(run.id), [_candidate(each, spec) for each in book.candidates()], book.progress())
+
+
+def write_report(store: Store, study_id: str, progress: Progress, *, name: str) -> None:
+    """Write the page of a study into its folder; nothing of Ray is needed any more."""
+    from raymle.tune import report, storage
+
+    report.write(store.root / storage.folder_of(study_id), storage.load(store, study_id)[-1], progress, name=name)
+    storage.publish(store, study_id)
 
 
 def warm() -> None:
