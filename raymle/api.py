@@ -13,7 +13,7 @@ from raymle import reproduce as reproducing
 from raymle.comparing import compare as compare
 from raymle.config import DataConfig, EvaluateConfig, ServeConfig, Spec
 from raymle.data import TABLE, shards
-from raymle.errors import ArtifactError, ConflictError, UsageError
+from raymle.errors import ArtifactError, UsageError
 from raymle.evaluate import Evaluated
 from raymle.model import read_contents
 from raymle.predict import predict as predict_all
@@ -243,26 +243,6 @@ def serve(model: str, *, storage: str = "runs", host: str | None = None, port: i
     on_ray = runtime.local("a server runs on Ray Serve")
     with runtime.connected(on_ray), serving(config, found.bundle, name=found.name, version=found.version) as endpoint:
         yield endpoint
-
-
-def remove(refs: Sequence[str], *, storage: str = "runs", force: bool = False) -> list[str]:
-    """Remove runs, and the prepared data that no other run uses; return what is gone.
-
-    Raises:
-        ConflictError: a run was promoted, and later ones could not be compared with it; ``force`` removes it too.
-    """
-    store = open_store(storage)
-    gone = [shelf.find(store, ref) for ref in refs]
-    for run_id in gone:
-        if (promoted := shelf.promotion_of(store, run_id)) and not force:
-            raise ConflictError(
-                f"run {run_id} is {promoted}: without it no challenger can be compared with it",
-                hint="--force removes it all the same",
-            )
-    for run_id in gone:
-        shelf.remove(store, run_id)
-    freed = data.garbage(store, {trained.splits_id for trained in shelf.every(store)} | shelf.held(store))
-    return [*gone, *(f"shards {splits_id}" for splits_id in freed)]
 
 
 def _tell(

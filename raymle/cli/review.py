@@ -81,14 +81,14 @@ def rm(
     storage: Storage = None,
     json: Json = False,
 ) -> Answer:
-    """Remove runs, and the prepared data that no other needs.
+    """Remove runs, or whole studies, and the prepared data that no other needs.
 
     The ledger and MLflow keep what they were told.
     """
     place = home(storage)
-    from raymle import api
+    from raymle import removal
 
-    removed = api.remove(runs, storage=place, force=force)
+    removed = removal.remove(runs, storage=place, force=force)
     return Answer({"removed": removed}, "\n".join(removed), json)
 
 

@@ -224,8 +224,7 @@ def _whole(store: "Store", run_id: str) -> Trained | None:
 
 
 def remove(store: "Store", run_id: str) -> None:
-    """Remove a run from the shelf and free its key; MLflow keeps what it was told."""
-    load(store, run_id)
+    """Remove a run or a study from the shelf and free its key; MLflow keeps what it was told."""
     key = read(store, f"runs/{run_id}/key.json")
     if key and keys.run_of(store, key["key"]) == run_id:
         keys.release(store, key["key"])

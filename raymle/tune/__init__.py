@@ -6,5 +6,6 @@ from raymle.tune.study import Candidate as Candidate
 from raymle.tune.study import Searched as Searched
 from raymle.tune.study import recalled as recalled
 from raymle.tune.study import search as search
+from raymle.tune.study import trial_runs as trial_runs
 from raymle.tune.study import warm as warm
 from raymle.tune.study import write_report as write_report

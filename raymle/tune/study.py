@@ -151,6 +151,13 @@ def recalled(store: Store, study_id: str, spec: Spec) -> list[Candidate]:
     return [_candidate(attempt, spec) for attempt in ranked(found, is_maximised=up)]
 
 
+def trial_runs(store: Store, study_id: str) -> list[str]:
+    """Return the runs of all trials of a study."""
+    from raymle.tune import storage
+
+    return [trial.user_attrs[storage.RUN] for trial in storage.trials(storage.load(store, study_id))]
+
+
 def _work(config: TuneConfig, spec: Spec, splits: Splits, goals: Mapping[str, bool], *, train: Any) -> "Work":
     from raymle.tune.work import Work
 

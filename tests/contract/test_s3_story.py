@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import raymle
-from raymle import api, comparing, tune
+from raymle import comparing, removal, tune
 from raymle.errors import SetupError
 from raymle.reproduce.scratch import scratch
 from raymle.store import open_store
@@ -54,7 +54,7 @@ def test_a_run_in_a_bucket_is_scored_promoted_and_used_from_another_machine(home
     assert pq.read_table(done.output)["id"].to_pylist() == list(range(20))
     report = open_store(storage).read(f"runs/{run.id}/report.html")
     assert b"far" in report
-    assert run.id in api.remove([run.id], storage=storage, force=True)
+    assert run.id in removal.remove([run.id], storage=storage, force=True)
 
 
 def test_a_study_in_a_bucket_goes_on_from_another_machine(home):

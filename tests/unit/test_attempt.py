@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import raymle
-from raymle import api
+from raymle import removal
 from raymle.errors import ConflictError
 from raymle.store import open_store
 from raymle.tracking import keys, shelf
@@ -64,7 +64,7 @@ def test_a_run_whose_process_died_is_seen_as_killed_and_can_be_removed(experimen
     attempt.write_text(json.dumps(claim | {"pid": dead_process()}))
     assert [each.status for each in shelf.every(run.store)] == ["killed"]
     assert shelf.load_spec(run.store, run.id).name == "small"
-    assert run.id in api.remove([run.id], storage=run.storage)
+    assert run.id in removal.remove([run.id], storage=run.storage)
     assert not folder.exists()
 
 
@@ -73,7 +73,7 @@ def test_prepared_data_that_a_running_training_needs_stay(experiment):
     running = experiment.train()
     (running.store.root / "runs" / running.id / "record.json").unlink()
     assert shelf.held(running.store) == {first.record.splits_id}
-    assert api.remove([first.id], storage=first.storage) == [first.id]
+    assert removal.remove([first.id], storage=first.storage) == [first.id]
     assert [folder.name for folder in (first.store.root / "shards").iterdir()] == [first.record.splits_id]
 
 
@@ -81,8 +81,8 @@ def test_a_promoted_run_is_removed_only_by_force(experiment):
     run = experiment.train()
     shelf.note_promotion(run.store, run.id, "small version 1")
     with pytest.raises(ConflictError, match="is small version 1"):
-        api.remove([run.id], storage=run.storage)
-    assert run.id in api.remove([run.id], storage=run.storage, force=True)
+        removal.remove([run.id], storage=run.storage)
+    assert run.id in removal.remove([run.id], storage=run.storage, force=True)
 
 
 def test_what_the_user_may_not_have_meant_is_said(experiment):

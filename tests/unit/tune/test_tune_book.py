@@ -3,6 +3,7 @@ import math
 
 import pytest
 
+from raymle import removal, tune
 from raymle.config import TuneConfig
 from raymle.errors import ConflictError, WorkError
 from raymle.records import Epoch, Fitted
@@ -351,3 +352,14 @@ def test_what_a_sampler_has_pickled_is_not_there_for_the_next_session(place):
     second = place.book(space_, algorithm="cmaes", trials=24, afresh=True)
     assert not any(trial.system_attrs for trial in second.study.trials)
     assert second.record("s").trials == 16
+
+
+def test_a_study_is_removed_with_all_its_trials(place):
+    book = place.book(trials=3)
+    for trial in range(2):
+        finish(book, str(trial), 0.6)
+    start(book, "running")
+    assert tune.trial_runs(place.store, "s") == ["run-1", "run-2", "run-3"]
+    removed = removal.remove(["s"], storage=place.store.uri)
+    assert removed == ["run-1", "run-2", "run-3", "s"]
+    assert place.store.names("runs") == place.store.names("studies") == []
