@@ -166,7 +166,7 @@ class Run:
             spec.promote, self.record, store=self.store, tracking=spec.tracking, metric=self.record.metric
         )
         if version.passed:
-            shelf.note_promotion(self.store, self.id, f"{version.name} version {version.version}")
+            notes.note_promotion(self.store, self.id, f"{version.name} version {version.version}")
             _tell(self.store, self.record, tags={"raymle.promoted": f"{version.name} {version.version}"})
         return version
 

@@ -28,7 +28,7 @@ def choose(spec: Spec, candidates: Sequence[tune.Candidate], store: Store, split
     if not limits:
         return candidates[0]
     by_id = {each.run_id: each for each in candidates}
-    found = evaluate.first_within([_known(each, spec, store, splits) for each in candidates], limits, _measured)
+    found = evaluate.first_within((_known(each, spec, store, splits) for each in candidates), limits, _measured)
     return by_id[found.name]
 
 

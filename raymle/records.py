@@ -14,7 +14,11 @@ Metrics = dict[str, float]
 class Record(BaseModel):
     """A frozen set of facts; ``model_dump_json`` and ``model_validate_json`` are its file."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)  # a newer version may have written more
+    model_config = ConfigDict(
+        extra="ignore",  # a newer version may have written more
+        frozen=True,
+        ser_json_inf_nan="constants",  # null would not be read back
+    )
 
     def _repr_html_(self) -> str:
         from html import escape

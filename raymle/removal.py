@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from raymle import data, tune
 from raymle.errors import ConflictError
 from raymle.store import Store, open_store
-from raymle.tracking import shelf, studies
+from raymle.tracking import notes, shelf, studies
 
 
 def remove(refs: Sequence[str], *, storage: str = "runs", force: bool = False) -> list[str]:
@@ -13,12 +13,12 @@ def remove(refs: Sequence[str], *, storage: str = "runs", force: bool = False) -
 
     Raises:
         ConflictError: a run was promoted, and later ones could not be compared with it; ``force`` removes it too. Or
-            another process works on a study.
+            another process of this machine works on a study.
     """
     store = open_store(storage)
     gone = [*dict.fromkeys(run_id for ref in refs for run_id in _meant(store, ref))]
     for run_id in gone:
-        if (promoted := shelf.promotion_of(store, run_id)) and not force:
+        if (promoted := notes.promotion_of(store, run_id)) and not force:
             raise ConflictError(
                 f"run {run_id} is {promoted}: without it no challenger can be compared with it",
                 hint="--force removes it all the same",
@@ -38,6 +38,6 @@ def _meant(store: Store, ref: str) -> Iterator[str]:
     if study_id is None:
         yield shelf.find(store, ref)
         return
-    shelf.require_free(store, study_id)
+    shelf.require_free(store, study_id, take_over=True)
     yield from tune.trial_runs(store, study_id)
     yield study_id

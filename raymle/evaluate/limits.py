@@ -103,7 +103,7 @@ def refusal(conditions: Sequence[str], found: Iterable[tuple[str, Metrics]]) -> 
 
 
 def first_within(
-    candidates: Sequence[Candidate], limits: Sequence[str], measure: Callable[[Path], Metrics]
+    candidates: Iterable[Candidate], limits: Sequence[str], measure: Callable[[Path], Metrics]
 ) -> Candidate:
     """Return the first candidate that meets all limits, with all that is known of it.
 

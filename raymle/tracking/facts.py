@@ -67,6 +67,9 @@ def record_result(
 
 def record_study(run: Run, store: "Store", study: Study, *, best: str, name: str, splits: Splits) -> None:
     """Record what a session of a study came to: counts, report, storage, and the best trial's model."""
+    before = studies.result(store, study.id)
+    if before and (before.best, before.study.trials) == (best, study.trials):
+        return  # nothing was added
     counts = ("trials", "finished", "failed", "stopped_early", "epochs", "epochs_saved", "seconds", "dollars")
     run.metrics({each: getattr(study, each) for each in counts}, step=study.trials)
     run.tags({"raymle.best_run": best})
@@ -74,9 +77,10 @@ def record_study(run: Run, store: "Store", study: Study, *, best: str, name: str
         path = store.root / "studies" / study.id / file
         if path.exists():
             run.artifact(path)
-    before = studies.result(store, study.id)
-    if before is None or before.best != best:
-        run.model(store.fetch(f"runs/{best}/bundle"), name=name, signature=registry.signature(splits.data_schema))
+    if before is None or before.best != best:  # MLflow knows a model by its name
+        run.model(
+            store.fetch(f"runs/{best}/bundle"), name=f"{name} {best}", signature=registry.signature(splits.data_schema)
+        )
 
 
 def describe(run: Run, store: "Store", text: str = "") -> None:

@@ -42,9 +42,9 @@ def of(store: "Store", run_id: str) -> str | None:
 
 
 def held_by(store: "Store", run_id: str) -> str | None:
-    """Return the key that a run was started with, as long as no other run has it now."""
+    """Return the key that a run was started with, unless another run has it now."""
     key = of(store, run_id)
-    return key if key and holder(store, key) == run_id else None
+    return key if key and holder(store, key) in {None, run_id} else None
 
 
 def holder(store: "Store", key: str) -> str | None:

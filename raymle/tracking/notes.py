@@ -2,11 +2,14 @@
 
 runs/<run>/cards/NNNNNN.md           what a reviewer reads first, without the line of ``reproduced``
 runs/<run>/reproduced/NNNNNN.json    each time that it was made again
+runs/<run>/promoted.json             that it was promoted
 """
 
+import json
 from typing import TYPE_CHECKING
 
 from raymle.records import Reproduced
+from raymle.tracking.claims import read
 
 if TYPE_CHECKING:
     from raymle.store import Store
@@ -46,3 +49,14 @@ def _last(store: "Store", folder: str) -> str:
 
 def _number(names: list[str]) -> int:
     return int(names[-1].partition(".")[0]) if names else 0
+
+
+def note_promotion(store: "Store", run_id: str, version: str) -> None:
+    """Keep with a run that it was promoted."""
+    store.write_new(f"runs/{run_id}/promoted.json", json.dumps({"version": version}).encode())
+
+
+def promotion_of(store: "Store", run_id: str) -> str | None:
+    """Return the version that a run was promoted to."""
+    found = read(store, f"runs/{run_id}/promoted.json")
+    return str(found["version"]) if found else None

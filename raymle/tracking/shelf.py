@@ -231,17 +231,6 @@ def remove(store: "Store", run_id: str) -> None:
     store.remove(f"runs/{run_id}")
 
 
-def note_promotion(store: "Store", run_id: str, version: str) -> None:
-    """Keep with a run that it was promoted."""
-    store.write_new(f"runs/{run_id}/promoted.json", json.dumps({"version": version}).encode())
-
-
-def promotion_of(store: "Store", run_id: str) -> str | None:
-    """Return the version that a run was promoted to."""
-    found = read(store, f"runs/{run_id}/promoted.json")
-    return str(found["version"]) if found else None
-
-
 def reason(store: "Store", run_id: str) -> str:
     """Return why a run came to no model; empty when it did."""
     over = _attempt(store, run_id)[2] or {}
@@ -268,7 +257,8 @@ def _record(store: "Store", run_id: str) -> Trained | None:
 
 def _with_study(store: "Store", trained: Trained) -> Trained:
     """Put the newest counts of its study into a record; a former best keeps those of its time."""
-    newest = studies.result(store, trained.study.id) if trained.study else None
+    study_id = trained.study.id if trained.study else trained.parent
+    newest = studies.result(store, study_id) if study_id else None
     is_best = newest is not None and newest.best == trained.run_id
     return trained.model_copy(update={"study": newest.study}) if newest and is_best else trained
 

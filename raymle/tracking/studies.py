@@ -36,8 +36,9 @@ def result(store: "Store", study_id: str) -> Result | None:
 
 def named(store: "Store", ref: str) -> str | None:
     """Return the id of the one study that starts like this; None when a run does, or nothing."""
-    near = [name for name in store.names("studies") if ref and name.startswith(ref)]
-    return near[0] if len(near) == 1 else None
+    near = [name for name in store.names("runs") if ref and name.startswith(ref)]
+    meant = ref if ref in near else near[0] if len(near) == 1 else None
+    return meant if meant in store.names("studies") else None
 
 
 def find(store: "Store", ref: str) -> str:
@@ -46,7 +47,8 @@ def find(store: "Store", ref: str) -> str:
     Raises:
         ArtifactError: there is none, or more than one.
     """
-    names = store.names("studies")
+    runs = set(store.names("runs"))
+    names = [name for name in store.names("studies") if name in runs]
     near = names[-1:] if ref == "last" else [name for name in names if ref and name.startswith(ref)]
     if ref in names or len(near) == 1:
         return ref if ref in names else near[0]

@@ -9,6 +9,7 @@ from typing import Any, final
 from raymle import runtime, train
 from raymle.config import Spec
 from raymle.errors import RaymleError, WorkError
+from raymle.measure.resources import size_mb
 from raymle.records import Epoch, Fitted
 from raymle.train import checkpoint, stop
 from raymle.train.best import SAVE, STOP
@@ -38,7 +39,7 @@ class Alone:
             return self._told(self._epoch(), started)
         except StopIteration as end:
             self._put_away()
-            return self._told({"fitted": end.value.model_dump()}, started, is_done=True)
+            return self._told(self._made(end.value), started, is_done=True)
         except Exception as error:  # noqa: BLE001  the user's model may raise anything
             self._epochs.close()
             self._put_away()
@@ -48,14 +49,16 @@ class Alone:
         """Keep the state of a trial that may go on; of one that may not, the best weights: it may be the winner."""
         if self._work.pauses:
             self._epochs.send(SAVE)
-            return {"run_id": self._run_id, "paused_at": self._last.epoch, "score": self._best}
+            return {
+                "run_id": self._run_id, "paused_at": self._last.epoch, "score": self._best, "seconds": self._seconds,
+            }  # fmt: skip
         told: dict[str, Any] = {"run_id": self._run_id, "stopped": True, "seconds": self._seconds}
         try:
             fitted = self._stopped_group() if train.is_group(self._spec.train) else _ended(self._epochs)
         except Exception as error:  # noqa: BLE001  as in a step
             return told | {"reason": reason(error)}
         self._put_away()
-        return told | {"fitted": fitted.model_dump()}
+        return told | self._made(fitted)
 
     def enter(self, left: dict[str, Any]) -> None:
         """Go on with the state that this attempt or another one left."""
@@ -64,6 +67,7 @@ class Alone:
         found = checkpoint.copy(store, source, self._run_id, wanted) if is_other else wanted
         reports = [next(self._epochs) for _ in range(found.epochs)]  # they are told again
         self._last, self._best = reports[-1], left["score"]
+        self._seconds = 0.0 if is_other else left["seconds"]
         if is_other:
             self._entered = {"entered": {"run_id": source, "reports": [report.model_dump() for report in reports]}}
 
@@ -82,6 +86,9 @@ class Alone:
         member = {"run_id": self._run_id, "seconds": self._seconds, **told, **self._entered}
         self._entered = {}
         return {"members": [member], "score": self._best, "epoch": self._last.epoch, "done": is_done}
+
+    def _made(self, fitted: Fitted) -> dict[str, Any]:
+        return {"fitted": fitted.model_dump(), "size_mb": size_mb(self._work.out(self._run_id))}
 
     def _stopped_group(self) -> Fitted:
         """End workers of their own through the storage, and make the bundle of what they have kept."""

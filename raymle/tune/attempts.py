@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from raymle.records import Epoch, Fitted, Record, Status
@@ -35,6 +34,7 @@ class Ended(Record):
     values: Mapping[str, Any] = {}
     size_mb: float = 0.0
     goals: tuple[float, ...] = ()
+    at: float = 0.0
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Attempt:
 
     run_id: str
     number: int
-    """From 0, as Optuna counts."""
+    """From 0, in the order in which a study's trials were proposed, whatever its space was then."""
     values: dict[str, Any]
     """Of each path of the space."""
     most_epochs: int = 1
@@ -59,6 +59,8 @@ class Attempt:
     dollars: float = 0.0
     size_mb: float = 0.0
     """Of its bundle."""
+    at: float = 0.0
+    """When it ended, in seconds since 1970."""
     goals: tuple[float, ...] = ()
     """What it came to for each objective, the score first; empty when that is not known."""
     paused_at: int = 0
@@ -97,11 +99,18 @@ class Attempt:
         """Return what it came to for each objective, the score first; nothing when one is not known."""
         if self.score is None or self.fitted is None:
             return ()
-        self.size_mb = _megabytes(self.fitted.bundle)
         last = self.history[-1].metrics if self.history else {}
         known = {**last, **self.fitted.metrics, **self.facts()}
         rest = [float(known.get(name, math.nan)) for name in names[1:]]
         return () if any(map(math.isnan, rest)) else (self.score, *rest)
+
+    def lack(self, names: Sequence[str]) -> str:
+        """Say which objective is not known of it."""
+        if self.score is None:
+            return f"{names[0]} was never a number"
+        known = {**(self.history[-1].metrics if self.history else {}), **self.facts()}
+        missing = next((name for name in names if name not in known), names[0])
+        return f"it reports {', '.join(sorted(known))}, but not {missing}"
 
     def facts(self) -> dict[str, float]:
         """Return what is counted of the model that it left."""
@@ -138,7 +147,3 @@ def _causes(attempts: Sequence[Attempt]) -> Iterator[str]:
     causes = Counter(attempt.reason or "no epoch was finished" for attempt in attempts)
     for cause, count in causes.most_common():
         yield f"{count} x {cause}"
-
-
-def _megabytes(bundle: str) -> float:
-    return sum(path.stat().st_size for path in Path(bundle).rglob("*") if path.is_file()) / 2**20

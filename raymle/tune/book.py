@@ -15,12 +15,11 @@ from raymle.errors import WorkError
 from raymle.measure import prices
 from raymle.records import Epoch, Fitted, Study
 from raymle.tracking import Run
-from raymle.tune import budget
-from raymle.tune.attempts import STATUS, Attempt, failures, rank, ranked
+from raymle.tune import budget, tell
+from raymle.tune.attempts import Attempt, failures, rank, ranked
 from raymle.tune.budget import Spent
 from raymle.tune.explore import explore
-from raymle.tune.progress import Progress, Row, epochs_saved
-from raymle.tune.progress import State as RowState
+from raymle.tune.progress import Progress, epochs_saved
 from raymle.tune.samplers import sampler
 from raymle.tune.setting import Setting, alike
 from raymle.tune.space import flat, suggest
@@ -29,6 +28,7 @@ from raymle.tune.storage import RUN, SPENT, VALUES, trials
 if TYPE_CHECKING:
     import optuna
 
+WARNINGS = "warnings"
 PUBLISH_S, SHOW_S = 5.0, 0.25
 EXPLOITED = "its weights come from several trials of a population: no single run reproduces it"
 
@@ -56,6 +56,7 @@ class Book:
         self._shown = 0.0
         for trial in trials(self.studies):
             self._recall(trial)
+        self.ended.sort(key=lambda attempt: attempt.at)
         self.resumed = len(self.attempts)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,6 +92,7 @@ class Book:
         attempt.reason = told.get("reason", "")
         attempt.seconds = told.get("seconds", attempt.seconds)
         attempt.dollars = prices.cost(attempt.seconds, self.setting.room.share * self.setting.per_hour)
+        attempt.size_mb = told.get("size_mb", attempt.size_mb)
         if "entered" in told:
             self._hear_entered(attempt, **told["entered"])
         if "report" in told:
@@ -109,17 +111,29 @@ class Book:
                 attempt.reason = reason or ("" if attempt.fitted else "it left no model")
                 self._settle(attempt, is_stopped=True)
 
+    def retry(self, trial_id: str) -> None:
+        """Let each of several attempts run again alone, after the process of all of them has died."""
+        for run_id in self.groups[trial_id]:
+            attempt = self.attempts[run_id]
+            if not attempt.is_over:
+                attempt.state, attempt.shape, attempt.score, attempt.history = "waiting", None, None, []
+
+    def may_retry(self) -> bool:
+        """Whether attempts run together, so that some may have to run again."""
+        groups = [group for group in self.groups.values() if len(group) > 1]
+        return any(self.attempts[run_id].state == "running" for group in groups for run_id in group)
+
     def close(self) -> None:
         """End the runs of trials that never came to an end; they go on when the study does."""
         for attempt in [each for each in self.attempts.values() if each.state == "running"]:
-            self._tell_run(attempt)
+            tell.run_of(self.runs.pop(attempt.run_id), attempt)
         self._save_spent()
-        self.setting.publish()
+        self._publish(0.0)
         self.show(self.progress())
 
     @property
     def spent(self) -> Spent:
-        """What the study has taken so far."""
+        """What the study has taken."""
         seconds = time.monotonic() - self.started
         dollars = prices.cost(seconds, self.setting.per_hour)
         return Spent(self._before.seconds + seconds, self._before.dollars + dollars)
@@ -161,7 +175,7 @@ class Book:
         config, spent = self.setting.config, self.spent
         return Progress(
             metric=self.metric, is_maximised=self.is_maximised, trials=config.trials,
-            rows=tuple(self._row(attempt) for attempt in self._begun()), elapsed_s=spent.seconds,
+            rows=tuple(tell.row(attempt) for attempt in self._begun()), elapsed_s=spent.seconds,
             minutes=config.budget.minutes, dollars=spent.dollars, max_dollars=config.budget.dollars,
             at_once=self.setting.room.at_once,
         )  # fmt: skip
@@ -174,34 +188,47 @@ class Book:
             donor.score,
         )
         attempt.asked.set_user_attr(VALUES, json.dumps(attempt.values))
+        attempt.asked.set_user_attr(WARNINGS, [EXPLOITED])
         return attempt
 
     def _begun(self) -> list[Attempt]:
         return [attempt for attempt in self.attempts.values() if attempt.state != "waiting"]
 
     def _recall(self, trial: "optuna.trial.FrozenTrial") -> None:
-        """Take up an attempt of an earlier session; one whose end was kept, but not told, is told now."""
+        """Take up an attempt of an earlier session."""
         from optuna import Trial
 
-        attempt = self._attempt(trial.user_attrs[RUN], trial.number, json.loads(trial.user_attrs[VALUES]))
-        run_id = attempt.run_id
-        ended = self.setting.recall(run_id)
-        if ended:
-            attempt.restore(ended)
-            self.ended.append(attempt)
-        elif trial.state.is_finished():
-            attempt.state, attempt.reason = "failed", "its record is gone"
+        attempt = self._attempt(trial.user_attrs[RUN], json.loads(trial.user_attrs[VALUES]))
+        attempt.warnings = tuple(trial.user_attrs.get(WARNINGS, ()))
         if not trial.state.is_finished():
             attempt.asked = Trial(self.study, trial._trial_id)  # noqa: SLF001  Optuna's way to go on with a trial
             attempt.reported = set(trial.intermediate_values)
-            if ended:
-                self._tell_optuna(attempt)
-                self.runs[run_id] = self.setting.open_run(run_id, trial.number + 1)
-                self._tell_run(attempt)
+            self._recall_end(attempt)
+        elif ended := self.setting.recall(attempt.run_id):
+            attempt.restore(ended)
+            self.ended.append(attempt)
+        else:
+            attempt.state, attempt.reason = "failed", "its record is gone"
+
+    def _recall_end(self, attempt: Attempt) -> bool:
+        """Tell the end of an attempt that was kept by an earlier session, and not told; say whether there is one."""
+        ended = self.setting.recall(attempt.run_id)
+        if ended is None:
+            return False
+        attempt.restore(ended)
+        self.ended.append(attempt)
+        tell.run_of(self.setting.open_run(attempt.run_id, attempt.number + 1), attempt)
+        tell.optuna_of(self.study, attempt)
+        return True
 
     def _ask(self) -> list[Attempt]:
-        count = min(self.setting.room.together, self.setting.config.trials - len(self.attempts))
-        return [self._ask_one() for _ in range(count)]
+        """Ask Optuna for the next attempts; those whose end is known already are told it."""
+        asked: list[Attempt] = []
+        while len(asked) < self.setting.room.together and len(self.attempts) < self.setting.config.trials:
+            attempt = self._ask_one()
+            if not self._recall_end(attempt):
+                asked.append(attempt)
+        return asked
 
     def _ask_one(self) -> Attempt:
         self.study.sampler = sampler(self.setting.config, len(self.attempts))
@@ -210,17 +237,20 @@ class Book:
         asked.set_user_attr(VALUES, json.dumps(values))
         run_id = asked.user_attrs.get(RUN) or self.setting.new_id()
         asked.set_user_attr(RUN, run_id)  # last: a trial without it was never begun
-        attempt = self._attempt(run_id, asked.number, values)
+        attempt = self._attempt(run_id, values)
         attempt.asked = asked
         return attempt
 
-    def _attempt(self, run_id: str, number: int, values: dict[str, Any]) -> Attempt:
+    def _attempt(self, run_id: str, values: dict[str, Any]) -> Attempt:
         most, shape = self.setting.most_epochs(values), self.setting.shape(values)
-        attempt = self.attempts[run_id] = Attempt(run_id, number, values, most, shape)
+        attempt = self.attempts[run_id] = Attempt(run_id, len(self.attempts), values, most, shape)
         return attempt
 
     def _begin(self, attempt: Attempt) -> None:
         attempt.state = "running"
+        self._publish()
+        if attempt.run_id in self.runs:  # it runs again
+            return
         attempt.recorded = self.setting.known(attempt.run_id)
         run = self.runs[attempt.run_id] = self.setting.open_run(attempt.run_id, attempt.number + 1)
         if not attempt.recorded:
@@ -244,50 +274,27 @@ class Book:
             attempt.asked.report(epoch.metrics[self.metric], step=epoch.epoch)
 
     def _settle(self, attempt: Attempt, *, is_stopped: bool) -> None:
+        attempt.goals = attempt.reach([*self.setting.objectives])
+        if attempt.fitted and not attempt.goals:
+            attempt.fitted, attempt.reason = None, attempt.lack([*self.setting.objectives])
         is_short = is_stopped and len(attempt.history) < attempt.most_epochs
         attempt.state = "failed" if attempt.reason or not attempt.fitted else "stopped" if is_short else "finished"
-        attempt.goals = attempt.reach([*self.setting.objectives])
+        attempt.at = time.time()
         self.ended.append(attempt)
         self.setting.keep(attempt.run_id, attempt.ended())
-        self._tell_optuna(attempt)
-        self._tell_run(attempt)
+        tell.run_of(self.runs.pop(attempt.run_id), attempt)
+        tell.optuna_of(self.study, attempt)  # last: what Optuna has not heard is told again when the study goes on
         self._save_spent()
-        now = time.monotonic()
-        if now - self._published > PUBLISH_S:
-            self._published = now
-            self.setting.publish()
-        if now - self._shown > SHOW_S:
-            self._shown = now
+        self._publish()
+        if time.monotonic() - self._shown > SHOW_S:
+            self._shown = time.monotonic()
             self.show(self.progress())
 
-    def _tell_optuna(self, attempt: Attempt) -> None:
-        from optuna.trial import TrialState
-
-        if attempt.state == "failed" or not attempt.goals:
-            self.study.tell(attempt.number, state=TrialState.FAIL)
-        elif attempt.state == "stopped" and len(attempt.goals) == 1:
-            self.study.tell(attempt.number, state=TrialState.PRUNED)
-        else:  # among several objectives its best weights are as good a trade as any
-            self.study.tell(attempt.number, attempt.goals)
-
-    def _tell_run(self, attempt: Attempt) -> None:
-        told = {"raymle.trial": attempt.state, "raymle.reason": attempt.reason[:4000]}
-        if attempt.state == "stopped":
-            told["raymle.reason"] = f"stopped early after epoch {len(attempt.history)}"
-        run = self.runs.pop(attempt.run_id)
-        run.tags({name: value for name, value in told.items() if value})
-        run.finish(STATUS[attempt.state])
+    def _publish(self, after_s: float = PUBLISH_S) -> None:
+        """Bring the storage to where every machine finds it, unless that was done a moment ago."""
+        if time.monotonic() - self._published >= after_s:
+            self._published = time.monotonic()
+            self.setting.publish()
 
     def _save_spent(self) -> None:
         self.study.set_user_attr(SPENT, json.dumps(vars(self.spent)))
-
-    def _row(self, attempt: Attempt) -> Row:
-        return Row(
-            number=attempt.number + 1, run_id=attempt.run_id, state=_shown(attempt), score=attempt.score,
-            epochs=len(attempt.history), most_epochs=attempt.most_epochs, settings=flat(attempt.values),
-            seconds=attempt.seconds, reason=attempt.reason, values=attempt.goals,
-        )  # fmt: skip
-
-
-def _shown(attempt: Attempt) -> RowState:
-    return "running" if attempt.state == "waiting" else attempt.state

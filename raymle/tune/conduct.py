@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from ray.tune.search import Searcher
 
 from raymle.errors import RaymleError, ResourceError
+from raymle.measure.resources import size_mb
 from raymle.records import Fitted
 from raymle.train.backends.failure import innermost
 from raymle.tune.attempts import Attempt
@@ -47,7 +49,9 @@ class Proposer(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial's settings, or that there is none."""
         members = self._book.propose(trial_id)
-        return configured(members, self._halving) if members else Searcher.FINISHED
+        if members:
+            return configured(members, self._halving)
+        return None if self._book.may_retry() else Searcher.FINISHED  # None: ask again
 
     def on_trial_complete(
         self,
@@ -100,13 +104,18 @@ class Listener(tune.Callback):
             if not attempt.is_over and attempt.paused_at:
                 try:
                     attempt.fitted = self._finish(attempt)
+                    attempt.size_mb = size_mb(Path(attempt.fitted.bundle))
                 except RaymleError as error:  # Tune would wait for a paused trial that cannot be stopped
                     problem = str(error)
         self._book.settle(trial.trial_id, problem)
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         """Close an attempt whose actor is gone."""
-        stacks = self._work.stacks(self._book.groups[trial.trial_id][0])
+        group = self._book.groups[trial.trial_id]
+        if len(group) > 1:  # who of them took the process down, each shows alone
+            self._book.retry(trial.trial_id)
+            return
+        stacks = self._work.stacks(group[0])
         self._book.settle(trial.trial_id, _hang(stacks) or _last_words(trial.error_file))
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:  # noqa: ARG002  Ray's signature
@@ -177,7 +186,7 @@ def run(
             scheduler=scheduler(
                 config, is_maximised=book.is_maximised, most_epochs=work.most_epochs, halving=halving, exploit=exploit
             ),
-            num_samples=config.trials,
+            num_samples=2 * config.trials,  # more than there can be: those of a stack may run again alone
             max_concurrent_trials=None if config.scheduler in PAUSING else room.at_once,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -191,12 +200,14 @@ def run(
             verbose=0,
         ),
     )
+    before = random.getstate()  # Ray's population draws from it, by the study's seed
     try:
         with quiet():
             tuner.fit()
     except TuneError as error:
         raise _cause(error) from None
     finally:
+        random.setstate(before)
         book.close()
 
 

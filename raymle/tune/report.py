@@ -32,7 +32,7 @@ def write(out: Path, study: "optuna.Study", progress: Progress, *, name: str) ->
     Args:
         out: The study's folder.
         study: The proposals and what they came to, by Optuna.
-        progress: What raymle knows of the trials; row N is Optuna's trial N - 1.
+        progress: What raymle knows of the trials; Optuna's have the run of theirs as an attribute.
         name: The experiment's.
     """
     path = out / "study.html"

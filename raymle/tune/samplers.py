@@ -37,7 +37,9 @@ def sampler(config: TuneConfig, number: int) -> "BaseSampler":
             case "gp":
                 return samplers.GPSampler(seed=seed, n_startup_trials=starts, deterministic_objective=False)
             case "cmaes":
-                return samplers.CmaEsSampler(seed=seed, n_startup_trials=starts, warn_independent_sampling=False)
+                return samplers.CmaEsSampler(
+                    seed=seed, n_startup_trials=starts, warn_independent_sampling=False, consider_pruned_trials=True
+                )
             case "nsga2":
                 return samplers.NSGAIISampler(seed=seed, population_size=max(FEWEST_STARTS, config.trials // 4))
             case _:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from optuna.study import StudyDirection
     from optuna.trial import FrozenTrial
 
+RUN = "run_id"
+"""Attribute of Optuna's trial that names its run."""
 LONGEST = 32
 """Letters of a label."""
 
@@ -52,15 +54,15 @@ def _copy(
 ) -> "optuna.Study":
     import optuna
 
-    asked = {trial.number + 1: trial for trial in study.get_trials(deepcopy=False)}
+    asked = {trial.user_attrs.get(RUN): trial for trial in study.get_trials(deepcopy=False)}
     whole = [
-        row for row in progress.rows if row.number in asked and _is_whole(row, values[row.number], len(directions))
+        row for row in progress.rows if row.run_id in asked and _is_whole(row, values[row.number], len(directions))
     ]
-    tails = endings({path: None for row in whole for path in asked[row.number].params})
+    tails = endings({path: None for row in whole for path in asked[row.run_id].params})
     names = dict(zip(tails, _labels(list(tails.values())), strict=True))
     trials = [_blank()] * (1 + max((row.number for row in progress.rows), default=0))
     for row in whole:
-        trials[row.number] = _named(asked[row.number], names, values[row.number])
+        trials[row.number] = _named(asked[row.run_id], names, values[row.number])
     copy = optuna.create_study(directions=directions)
     copy.add_trials(trials)
     return copy

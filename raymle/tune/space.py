@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol
 
 from raymle.errors import SpecError
@@ -176,7 +177,8 @@ def _number(path: str, kind: str, ends: Any) -> Number:
     step = ends[2]
     if not 0 < step <= high - low:
         raise SpecError(f"tune.space: {path}: the step {step} does not fit between {low} and {high}")
-    return Number(low, low + _steps(low, high, step) * step, step=step, whole=whole)
+    end = Decimal(str(low)) + _steps(low, high, step) * Decimal(str(step))  # as Optuna finds it: no last bit is off
+    return Number(low, int(end) if whole else float(end), step=step, whole=whole)
 
 
 def _steps(low: float, high: float, step: float) -> int:

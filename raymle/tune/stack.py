@@ -7,6 +7,7 @@ from typing import Any, final
 
 from raymle import train
 from raymle.data import shards
+from raymle.measure.resources import size_mb
 from raymle.records import Fitted
 from raymle.train.stacked import Member, Told
 from raymle.tune.halving import Halving
@@ -96,7 +97,8 @@ class Stack:
     def _end(self, place: int, end: Fitted | str) -> dict[str, Any]:
         if isinstance(end, str):
             return {"reason": end}
-        return {"fitted": end.model_dump(), "stopped": place in self._stopped}
+        size = size_mb(self._work.out(self._ids[place]))
+        return {"fitted": end.model_dump(), "size_mb": size, "stopped": place in self._stopped}
 
     def _member(self, place: int) -> dict[str, Any]:
         return {"run_id": self._ids[place], "seconds": self._seconds}

@@ -21,6 +21,8 @@ from raymle.store import Store
 from raymle.tune.space import Node, suggest
 
 RUN, VALUES, SPACE, OBJECTIVES, SPENT = "run_id", "values", "space", "objectives", "spent"
+NSGA = "NSGAIISampler:"
+"""What NSGA-II notes of a trial: its generation."""
 
 
 def folder_of(study_id: str) -> str:
@@ -61,6 +63,9 @@ def open_study(
                 f"study {study_id} was begun with other objectives: {before}",
                 hint="put them back, or start a new study",
             )
+        for trial in found[-1].get_trials(states=[TrialState.RUNNING]) if found else ():
+            if RUN not in trial.user_attrs:  # a kill has come between its proposal and its beginning
+                found[-1].tell(trial.number, state=TrialState.FAIL)
         if found and found[-1].user_attrs[SPACE] == asked["space"] and not afresh:
             return found
         fresh = optuna.create_study(
@@ -73,8 +78,20 @@ def open_study(
         for earlier in found[-1:]:
             replay(earlier, fresh, nodes)
         fresh.set_user_attr(OBJECTIVES, asked["objectives"])
+        fresh.set_user_attr(SPENT, found[-1].user_attrs.get(SPENT, "{}") if found else "{}")
         fresh.set_user_attr(SPACE, asked["space"])  # last: a study without it is not there yet
     return [*found, fresh]
+
+
+def queue(studies: Sequence[optuna.Study], points: Sequence[Mapping[str, Any]], *, most: int) -> int:
+    """Let the next trials of a grid be the points that none has begun; return how many trials there will be in all."""
+    begun = [trial.params for trial in trials(studies)]
+    waiting = [trial.system_attrs.get("fixed_params") for trial in studies[-1].get_trials(states=[TrialState.WAITING])]
+    left = [point for point in points if point not in begun][: max(0, most - len(begun))]
+    for point in left:
+        if point not in waiting:
+            studies[-1].enqueue_trial(dict(point))
+    return len(begun) + len(left)
 
 
 def load(store: Store, study_id: str) -> list[optuna.Study]:
@@ -97,16 +114,19 @@ def replay(before: optuna.Study, after: optuna.Study, nodes: Mapping[str, Node])
         fixed = optuna.trial.FixedTrial(trial.params)
         try:
             with warnings.catch_warnings(action="error"):  # Optuna only warns of a value out of its range
-                suggest(fixed, nodes)
+                values = suggest(fixed, nodes)
         except (ValueError, UserWarning):
             continue
-        if trial.state == TrialState.RUNNING and RUN in trial.user_attrs:
-            after.enqueue_trial(fixed.params, user_attrs={RUN: trial.user_attrs[RUN]})
+        if RUN not in trial.user_attrs or values != json.loads(trial.user_attrs[VALUES]):
+            continue  # an option of the same name means something else now, or a population has changed it
+        if trial.state == TrialState.RUNNING:
+            after.enqueue_trial(fixed.params, user_attrs=trial.user_attrs)
         elif trial.state.is_finished():
             after.add_trial(
                 optuna.trial.create_trial(
                     state=trial.state, params=fixed.params, distributions=fixed.distributions, values=trial.values,
                     user_attrs=trial.user_attrs, intermediate_values=trial.intermediate_values,
+                    system_attrs={name: value for name, value in trial.system_attrs.items() if name.startswith(NSGA)},
                 )
             )  # fmt: skip
 

@@ -79,8 +79,11 @@ def search(
 
     tree, goals = space.parse(config.space), objectives(spec, metric)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    points = space.grid(tree)[: config.trials] if config.algorithm == "grid" else []
-    config = config.model_copy(update={"trials": len(points) or config.trials})
+    studies = storage.open_study(
+        store, run.id, space=config.space, nodes=tree, objectives=goals, afresh=config.algorithm in PICKLING
+    )
+    if config.algorithm == "grid":
+        config = config.model_copy(update={"trials": storage.queue(studies, space.grid(tree), most=config.trials)})
     room = capacity.room(config, spec.train, nodes, stacks=train is None)
     work = _work(config, spec, splits, goals, train=train)
     given = setting.of(
@@ -88,11 +91,6 @@ def search(
         shape=shaper(spec, splits, group=room.group),
         per_hour=len(nodes) * (prices.per_hour(None, spec.cluster.dollars_per_hour) or 0.0),
     )  # fmt: skip
-    studies = storage.open_study(
-        store, run.id, space=config.space, nodes=tree, objectives=goals, afresh=config.algorithm in PICKLING
-    )
-    for point in points:
-        studies[-1].enqueue_trial(point, skip_if_exists=True)
     book = Book(studies, given)
     if book.resumed:
         training.say(f"study {run.id} goes on: {len(book.ended)} of {config.trials} trials are done")
@@ -113,7 +111,10 @@ def search(
     if work.pauses:
         for attempt in book.ended:
             training.forget(store, attempt.run_id)
-    return Searched(book.record(run.id), [_candidate(each, spec) for each in book.candidates()], book.progress())
+    progress = book.progress()
+    if not any(attempt.fitted for attempt in book.ended):
+        write_report(store, run.id, progress, name=spec.name)  # it says why
+    return Searched(book.record(run.id), [_candidate(each, spec) for each in book.candidates()], progress)
 
 
 def write_report(store: Store, study_id: str, progress: Progress, *, name: str) -> None:

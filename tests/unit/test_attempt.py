@@ -12,7 +12,7 @@ import raymle
 from raymle import removal
 from raymle.errors import ConflictError
 from raymle.store import open_store
-from raymle.tracking import keys, shelf
+from raymle.tracking import keys, notes, shelf
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_prepared_data_that_a_running_training_needs_stay(experiment):
 
 def test_a_promoted_run_is_removed_only_by_force(experiment):
     run = experiment.train()
-    shelf.note_promotion(run.store, run.id, "small version 1")
+    notes.note_promotion(run.store, run.id, "small version 1")
     with pytest.raises(ConflictError, match="is small version 1"):
         removal.remove([run.id], storage=run.storage)
     assert run.id in removal.remove([run.id], storage=run.storage, force=True)

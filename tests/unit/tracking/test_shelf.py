@@ -103,3 +103,13 @@ def test_a_key_whose_process_died_is_taken_over(store):
     assert keys.claim(store, "k", "alive")
     put(store, "alive")
     assert keys.run_of(store, "k") == "alive"
+
+
+def test_a_start_that_a_run_has_too_names_no_study(store):
+    put(store, "20260104-000000-dddddd")
+    study = Study(id="20260104-000000-eeeeee", trials=1, finished=1, failed=0, stopped_early=0)
+    studies.add(store, "20260104-000000-dddddd", study)
+    store.write_new(f"runs/{study.id}/begun.json", b"{}")
+    assert studies.named(store, "20260104") is None
+    assert studies.named(store, "20260104-000000-e") == study.id
+    assert studies.named(store, study.id) == study.id

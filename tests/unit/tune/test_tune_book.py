@@ -359,7 +359,133 @@ def test_a_study_is_removed_with_all_its_trials(place):
     for trial in range(2):
         finish(book, str(trial), 0.6)
     start(book, "running")
+    place.store.write_new("runs/s/begun.json", b"{}")
     assert tune.trial_runs(place.store, "s") == ["run-1", "run-2", "run-3"]
     removed = removal.remove(["s"], storage=place.store.uri)
     assert removed == ["run-1", "run-2", "run-3", "s"]
     assert place.store.names("runs") == place.store.names("studies") == []
+
+
+def test_an_infinite_number_of_a_loop_of_ones_own_is_kept_and_read_back(place):
+    book = place.book(trials=1)
+    run_id = start(book)
+    book.hear(report(run_id, 0.5, 1, cost=math.inf, gain=math.nan))
+    book.hear({"run_id": run_id, "fitted": FITTED})
+    assert math.isinf(place.book(trials=1).attempts[run_id].history[0].metrics["cost"])
+
+
+def test_a_trial_whose_end_was_kept_but_not_told_does_not_run_again_in_a_wider_space(place):
+    first = place.book(trials=2)
+    run_id = start(first)
+    attempt = first.attempts[run_id]
+    first.hear(report(run_id, 0.5, 1))
+    attempt.fitted, attempt.state, attempt.goals = Fitted.model_validate(FITTED), "finished", (0.5,)
+    setting._keep(place.store, run_id, attempt.ended())  # and then the driver is killed
+    second = place.book({RATE: {"loguniform": [1e-4, 1.0]}}, trials=2)
+    (other,) = second.propose("x")
+    assert other.run_id != run_id
+    assert second.attempts[run_id].state == "finished"
+    assert second.propose("no more") == []
+
+
+def test_a_study_whose_driver_died_while_it_asked_goes_on(place):
+    wide = {RATE: {"loguniform": [1e-4, 1.0]}}
+    start(place.book(trials=2))
+    second = place.book(wide, trials=2)
+    second.study.ask()  # and then the driver is killed
+    third = place.book(wide, trials=2)
+    assert third.propose("x")
+    assert third.propose("y")
+    assert third.propose("no more") == []
+
+
+def test_an_option_that_means_something_else_now_is_another_trial(place):
+    kinds = [{"model": {"choice": [{"type": "mlp", "params": {"hidden": [width]}}]}} for width in (64, 256)]
+    first = place.book(kinds[0], trials=3)
+    finish(first, "a", 0.6)
+    start(first, "b")
+    second = place.book(kinds[1], trials=3)
+    assert len(second.study.trials) == 0
+    assert second.record("s").trials == 1
+    assert all(each.values["model"]["params"]["hidden"] == [256] for each in second.propose("x"))
+
+
+def test_the_points_of_a_grid_are_all_run_though_it_moves_or_the_driver_dies(place):
+    def grid(*options):
+        return place.book({"model.params.hidden": {"choice": list(options)}}, algorithm="grid", trials=20)
+
+    def run(book):
+        points = space.grid(book.setting.space)
+        most = storage.queue(book.studies, points, most=20)
+        again = place.book(book.setting.config.space, algorithm="grid", trials=most)
+        while attempts := again.propose(str(len(again.attempts))):
+            again.hear(report(attempts[0].run_id, 0.5))
+            again.hear({"run_id": attempts[0].run_id, "fitted": FITTED})
+        return sorted(attempt.values["model.params.hidden"] for attempt in again.attempts.values())
+
+    first = grid(8, 16)
+    storage.queue(first.studies, space.grid(first.setting.space), most=20)
+    first.study.ask()  # and then the driver is killed
+    assert run(grid(8, 16)) == [8, 16]
+    assert run(grid(16, 32, 64)) == [8, 16, 32, 64]
+
+
+def test_numbers_of_trials_are_their_own_after_a_narrower_space(place):
+    first = place.book(trials=3)
+    for trial in range(3):
+        finish(first, str(trial), 0.6)
+    second = place.book({RATE: {"loguniform": [1e-9, 2e-9]}}, trials=5)
+    for trial in range(2):
+        finish(second, str(trial), 0.7)
+    assert [row.number for row in second.progress().rows] == [1, 2, 3, 4, 5]
+
+
+def test_trials_of_a_stack_whose_process_died_run_again_alone(place):
+    book = place.book(shape=lambda values: "same", group=4, trials=4)
+    members = book.propose("stack")
+    for attempt in members:
+        book.hear(report(attempt.run_id, 0.6))
+    assert book.propose("none left") == []
+    assert book.may_retry()
+    book.retry("stack")
+    again = [book.propose(f"alone {place}") for place in range(4)]
+    assert [len(each) for each in again] == [1, 1, 1, 1]
+    assert not book.may_retry()
+    for (attempt,) in again:
+        book.hear(report(attempt.run_id, 0.6))
+        book.hear({"run_id": attempt.run_id, "fitted": FITTED})
+        events = place.runs[attempt.run_id].events
+        assert sum(event["do"] == "params" for event in events) == 1
+        assert [event["step"] for event in events if event["do"] == "metrics"] == [1]
+    assert book.record("s").finished == 4
+
+
+def test_a_metric_that_was_never_a_number_or_never_reported_is_a_failure_with_its_reason(place):
+    book = place.book(objectives={"roc_auc": True, "speed": True})
+    finish(book, "a", math.nan)
+    finish(book, "b", 0.5)
+    reasons = [attempt.reason for attempt in book.ended]
+    assert reasons[0] == "roc_auc was never a number"
+    assert reasons[1].endswith("but not speed")
+
+
+def test_a_failed_trial_is_no_better_best(place):
+    book = place.book(budget={"no_improvement": 1})
+    run_id = start(book, "a")
+    book.hear(report(run_id, 0.99))
+    book.hear({"run_id": run_id, "reason": "it broke"})
+    finish(book, "b", 0.5)
+    assert book.propose("c")
+
+
+def test_an_exploited_trial_says_so_after_a_kill_too(place):
+    book = place.book()
+    start(book, "good")
+    bad = start(book, "bad")
+    book.exploit("bad", "good")
+    again = place.book()
+    again.propose("x")
+    again.propose("y")
+    again.hear(report(bad, 0.5))
+    again.hear({"run_id": bad, "fitted": FITTED})
+    assert "no single run reproduces it" in again.attempts[bad].fitted.warnings[0]

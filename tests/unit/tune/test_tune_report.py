@@ -39,6 +39,7 @@ def study(trials=12, tree=USUAL, *, directions=("maximize",), state=state_of):
     rows = []
     for number in range(1, trials + 1):
         asked = found.ask()
+        asked.set_user_attr("run_id", f"run-{number}")
         settings = space.flat(space.suggest(asked, tree))
         score = 1 - (math.log10(settings["train.optimizer.learning_rate"]) + 2) ** 2 / 10
         values = (score, float(number % 4), float(number % 5), float(number % 3))[: len(directions)]
@@ -194,10 +195,13 @@ def test_settings_of_two_models_with_one_name_stay_apart():
     long = "a_name_that_is_longer_than_a_label"
     paths = ["model[mlp].params.dropout", "model[cnn].params.dropout", "model", f"{long}_1", f"{long}_2"]
     found = optuna.create_study()
-    for path in paths:
+    for place, path in enumerate(paths, 1):
         found.add_trial(
             optuna.trial.create_trial(
-                value=0.5, params={path: 0.1}, distributions={path: optuna.distributions.FloatDistribution(0, 1)}
+                value=0.5,
+                params={path: 0.1},
+                distributions={path: optuna.distributions.FloatDistribution(0, 1)},
+                user_attrs={"run_id": f"run-{place}"},
             )
         )
     one = shown.deciding(found, progress(*(row(number) for number in range(1, 6))))
@@ -210,8 +214,12 @@ def test_options_that_are_cut_to_one_label_stay_apart():
     options = ["a" * 40 + "1", "a" * 40 + "2", "<b>"]
     choice = optuna.distributions.CategoricalDistribution(options)
     found = optuna.create_study()
-    for option in options:
-        found.add_trial(optuna.trial.create_trial(value=0.5, params={"x": option}, distributions={"x": choice}))
+    for place, option in enumerate(options, 1):
+        found.add_trial(
+            optuna.trial.create_trial(
+                value=0.5, params={"x": option}, distributions={"x": choice}, user_attrs={"run_id": f"run-{place}"}
+            )
+        )
     one = shown.deciding(found, progress(*(row(number) for number in (1, 2, 3))))
     assert [trial.params.get("x") for trial in one.trials] == [None, "a" * 31 + "… #0", "a" * 31 + "… #1", "&lt;b&gt;"]
 
