@@ -90,6 +90,8 @@ def search(
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
+            metric = decisive(spec, splits.data_schema)
+            tune.objectives(spec, metric)
             if begun:
                 resuming.same_data(store, begun, splits)
             with recorded(
@@ -97,7 +99,6 @@ def search(
                 resumed=begun, take_over=take_over,
             ) as run:  # fmt: skip
                 ray.wait()
-                metric = decisive(spec, splits.data_schema)
                 found = tune.search(config, spec, splits, metric=metric, store=store, run=run)
                 ray.let_go()
                 clock.lap("train")

@@ -193,9 +193,9 @@ class Book:
             attempt.asked = Trial(self.study, trial._trial_id)  # noqa: SLF001  Optuna's way to go on with a trial
             attempt.reported = set(trial.intermediate_values)
             if ended:
-                self._tell_optuna(attempt)
                 self.runs[run_id] = self.setting.open_run(run_id, trial.number + 1)
                 self._tell_run(attempt)
+                self._tell_optuna(attempt)
 
     def _ask(self) -> list[Attempt]:
         count = min(self.setting.together, self.setting.config.trials - len(self.attempts))
@@ -246,8 +246,8 @@ class Book:
         attempt.goals = attempt.reach([*self.setting.objectives])
         self.ended.append(attempt)
         self.setting.keep(attempt.run_id, attempt.ended())
-        self._tell_optuna(attempt)
         self._tell_run(attempt)
+        self._tell_optuna(attempt)  # last: what Optuna has not heard is told again when the study goes on
         self._save_spent()
         now = time.monotonic()
         if now - self._published > PUBLISH_S:

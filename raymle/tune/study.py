@@ -1,6 +1,7 @@
 """A search from spec to candidates: size it, run it, put them in order."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -95,7 +96,7 @@ def search(
     book = Book(studies, given)
     if book.resumed:
         training.say(f"study {run.id} goes on: {len(book.ended)} of {config.trials} trials are done")
-    with display([attempt.number + 1 for attempt in book.ended]) as book.show:
+    with _resumable(run.id), display([attempt.number + 1 for attempt in book.ended]) as book.show:
         conduct.run(
             book,
             work,
@@ -109,6 +110,16 @@ def search(
             training.forget(store, attempt.run_id)
     report.write(folder, studies[-1], book.progress(), name=spec.name)
     return Searched(book.record(run.id), [_candidate(attempt, spec) for attempt in book.candidates()])
+
+
+@contextmanager
+def _resumable(study_id: str) -> Iterator[None]:
+    """Say how a study that is interrupted in the block goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        training.say(f"stopped; the same command with --resume {study_id} goes on with its trials")
+        raise
 
 
 def _work(config: TuneConfig, spec: Spec, splits: Splits, goals: Mapping[str, bool], *, train: Any) -> "Work":
