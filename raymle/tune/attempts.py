@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +108,15 @@ class Attempt:
             "dollars": self.dollars,
             "epochs": float(self.fitted.best_epoch),
         }
+
+
+def failures(attempts: Sequence[Attempt]) -> str:
+    """Say why no attempt left a model: each reason once, the commonest first."""
+    if not attempts:
+        return "no trial was started before the budget was spent"
+    causes = Counter(attempt.reason or "no epoch was finished" for attempt in attempts)
+    told = [f"{count} x {cause}" for cause, count in causes.most_common()]
+    return "\n  ".join([f"all {len(attempts)} trials failed:", *told])
 
 
 def _megabytes(bundle: str) -> float:

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from raymle.measure import prices
 from raymle.records import Epoch, Fitted, Study
 from raymle.tracking import Run
 from raymle.tune import budget
-from raymle.tune.attempts import STATUS, Attempt
+from raymle.tune.attempts import STATUS, Attempt, failures
 from raymle.tune.budget import Spent
 from raymle.tune.progress import Progress, Row, epochs_saved
 from raymle.tune.progress import State as RowState
@@ -79,6 +79,7 @@ class Book:
         for attempt in members:
             self._begin(attempt)
         self.groups[trial_id] = [attempt.run_id for attempt in members]
+        self._show_now_and_then()
         return members
 
     def hear(self, told: Mapping[str, Any]) -> None:
@@ -95,6 +96,7 @@ class Book:
             attempt.fitted = Fitted.model_validate(told["fitted"])
         if "fitted" in told or attempt.reason:
             self._settle(attempt, is_stopped=told.get("stopped", False))
+        self._show_now_and_then()
 
     def settle(self, trial_id: str, reason: str = "") -> None:
         """Close what is still open of one of Tune's trials."""
@@ -131,7 +133,7 @@ class Book:
         """
         whole = [attempt for attempt in self.attempts.values() if attempt.fitted]
         if not whole:
-            raise WorkError(_failures(self._begun()), hint="`raymle ui` shows each trial with its settings")
+            raise WorkError(failures(self._begun()), hint="`raymle ui` shows each trial with its settings")
         return sorted(whole, key=self.rank, reverse=True)
 
     def record(self, study_id: str) -> Study:
@@ -253,6 +255,9 @@ class Book:
         if now - self._published > PUBLISH_S:
             self._published = now
             self.setting.publish()
+
+    def _show_now_and_then(self) -> None:
+        now = time.monotonic()
         if now - self._shown > SHOW_S:
             self._shown = now
             self.show(self.progress())
@@ -288,15 +293,3 @@ class Book:
 
 def _shown(attempt: Attempt) -> RowState:
     return "running" if attempt.state == "waiting" else attempt.state
-
-
-def _failures(attempts: Sequence[Attempt]) -> str:
-    if not attempts:
-        return "no trial was started before the budget was spent"
-    return "\n  ".join([f"all {len(attempts)} trials failed:", *_causes(attempts)])
-
-
-def _causes(attempts: Sequence[Attempt]) -> Iterator[str]:
-    causes = Counter(attempt.reason or "no epoch was finished" for attempt in attempts)
-    for cause, count in causes.most_common():
-        yield f"{count} x {cause}"

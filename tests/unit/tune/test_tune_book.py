@@ -313,3 +313,16 @@ def test_what_a_killed_writer_left_half_written_does_not_matter(place):
     again = place.book()
     assert finish(again, "b", 0.7) == again.candidates()[0].run_id
     assert len(again.study.trials) == 2
+
+
+def test_a_person_sees_a_trial_that_runs_before_any_has_ended(place, monkeypatch):
+    monkeypatch.setattr("raymle.tune.book.SHOW_S", -1.0)
+    book = place.book()
+    seen = []
+    book.show = seen.append
+    run_id = start(book)
+    book.hear(report(run_id, 0.6, 1))
+    book.hear(report(run_id, 0.7, 2))
+    assert [[(row.state, row.epochs, row.score) for row in progress.rows] for progress in seen] == [
+        [("running", 0, None)], [("running", 1, 0.6)], [("running", 2, 0.7)],
+    ]  # fmt: skip
