@@ -91,6 +91,8 @@ def search(
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
+            metric = decisive(spec, splits.data_schema)
+            tune.objectives(spec, metric)
             if begun:
                 resuming.same_data(store, begun, splits)
             with recorded(
@@ -99,7 +101,6 @@ def search(
             ) as run:  # fmt: skip
                 tune.warm()
                 ray.wait()
-                metric = decisive(spec, splits.data_schema)
                 found = tune.search(config, spec, splits, metric=metric, store=store, run=run)
                 ray.let_go()
                 clock.lap("search")

@@ -148,6 +148,7 @@ def _end() -> None:
 
     wait_for_users()
     ray.shutdown()
+    _let_ray_print(allowed=True)
 
 
 def wait_for_users(timeout_s: float = END_S) -> None:
@@ -172,6 +173,7 @@ def _nothing() -> None:
 def _init(address: str, settings: dict[str, Any]) -> None:
     import ray
 
+    _let_ray_print(allowed=False)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **settings)
     except ConnectionError as error:
@@ -179,6 +181,13 @@ def _init(address: str, settings: dict[str, Any]) -> None:
             f"no Ray answers at {address}: {error}",
             hint="start one with `ray start --head`, or use cluster.address=local",
         ) from error
+
+
+def _let_ray_print(*, allowed: bool) -> None:
+    """Allow or forbid Ray the page that it prints of every worker that dies: whoever waits for one tells it."""
+    from ray._private import worker
+
+    worker._worker_logs_enabled = allowed  # noqa: SLF001  there is no other switch
 
 
 @contextmanager

@@ -71,6 +71,8 @@ def tune(
 
 
 def _one_of(resume: str | None, key: str | None) -> None:
+    if resume == "":
+        raise UsageError("--resume names nothing", hint="name what goes on, or `last`")
     if resume and key:
         raise UsageError("--resume and --key do not go together", hint="what goes on has its key already")
 

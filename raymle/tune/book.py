@@ -6,7 +6,6 @@ Knows nothing of Ray: ``conduct`` feeds it. What it is told is in the Optuna sto
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from raymle.tune import budget, tell
 from raymle.tune.attempts import Attempt, failures, rank, ranked
 from raymle.tune.budget import Spent
 from raymle.tune.explore import explore
-from raymle.tune.progress import Progress, epochs_saved
+from raymle.tune.progress import Progress
 from raymle.tune.samplers import sampler
 from raymle.tune.setting import Setting, alike
 from raymle.tune.space import flat, suggest
@@ -75,15 +74,15 @@ class Book:
 
     def propose(self, trial_id: str) -> list[Attempt]:
         """Start the next attempts, to be trained as one of Tune's trials; none when the study is over."""
-        if self.is_late() or budget.is_stuck(
-            self.setting.config.budget, [rank(each, is_maximised=self.is_maximised) for each in self.ended]
-        ):
+        ranks = [rank(each, is_maximised=self.is_maximised) if each.fitted else -math.inf for each in self.ended]
+        if self.is_late() or budget.is_stuck(self.setting.config.budget, ranks):
             return []
         waiting = [each for each in self.attempts.values() if each.state == "waiting"] or self._ask()
         members = alike(waiting, self.setting.room.group)
         for attempt in members:
             self._begin(attempt)
         self.groups[trial_id] = [attempt.run_id for attempt in members]
+        self._show_now_and_then()
         return members
 
     def hear(self, told: Mapping[str, Any]) -> None:
@@ -102,6 +101,7 @@ class Book:
             attempt.fitted = fitted.model_copy(update={"warnings": (*fitted.warnings, *attempt.warnings)})
         if "fitted" in told or attempt.reason:
             self._settle(attempt, is_stopped=told.get("stopped", False))
+        self._show_now_and_then()
 
     def settle(self, trial_id: str, reason: str = "") -> None:
         """Close what is still open of one of Tune's trials."""
@@ -113,8 +113,7 @@ class Book:
 
     def retry(self, trial_id: str) -> None:
         """Let each of several attempts run again alone, after the process of all of them has died."""
-        for run_id in self.groups[trial_id]:
-            attempt = self.attempts[run_id]
+        for attempt in map(self.attempts.__getitem__, self.groups.pop(trial_id)):
             if not attempt.is_over:
                 attempt.state, attempt.shape, attempt.score, attempt.history = "waiting", None, None, []
 
@@ -155,20 +154,7 @@ class Book:
 
     def record(self, study_id: str) -> Study:
         """Count how the trials ended."""
-        begun, progress = self._begun(), self.progress()
-        states = Counter(attempt.state for attempt in begun)
-        return Study(
-            id=study_id,
-            trials=len(begun),
-            finished=states["finished"],
-            failed=states["failed"],
-            stopped_early=states["stopped"],
-            resumed=self.resumed,
-            epochs=sum(row.epochs for row in progress.rows),
-            epochs_saved=epochs_saved(progress),
-            seconds=round(self.spent.seconds, 1),
-            dollars=round(self.spent.dollars, 4),
-        )
+        return tell.study(study_id, self._begun(), self.spent, resumed=self.resumed)
 
     def progress(self) -> Progress:
         """Return what a person may look at."""
@@ -286,6 +272,8 @@ class Book:
         tell.optuna_of(self.study, attempt)  # last: what Optuna has not heard is told again when the study goes on
         self._save_spent()
         self._publish()
+
+    def _show_now_and_then(self) -> None:
         if time.monotonic() - self._shown > SHOW_S:
             self._shown = time.monotonic()
             self.show(self.progress())

@@ -83,7 +83,8 @@ def _check_objectives(spec: Spec, config: TuneConfig) -> None:
     for name in names[1:]:
         if name not in (*FACTS, *LOSSES) and not spec.train.loop:
             near = get_close_matches(name, [*FACTS, *LOSSES], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join([*FACTS, *LOSSES])}"
+            known = f"the metric that decides comes first, then any of {', '.join([*FACTS, *LOSSES])}"
+            hint = f"did you mean {near[0]}?" if near else known
             raise SpecError(f"tune.objectives: no trial reports {name!r}", hint=hint)
     if len(names) > 1 and config.algorithm not in SEVERAL:
         raise UsageError(

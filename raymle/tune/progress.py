@@ -135,6 +135,8 @@ def number(score: float | None) -> str:
 
 def short(value: Any) -> str:
     """Write a setting in few letters."""
+    if isinstance(value, str):
+        return value
     return f"{value:.3g}" if isinstance(value, float) else str(value).replace(" ", "")
 
 

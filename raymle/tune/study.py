@@ -1,6 +1,7 @@
 """A search from spec to candidates: size it, run it, put them in order."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -97,7 +98,7 @@ def search(
     folder = storage.folder_of(run.id)
     home = f"{store.uri}/{folder}" if "://" in store.uri else str(store.root / folder)
     try:
-        with display([attempt.number + 1 for attempt in book.ended]) as book.show:
+        with _resumable(run.id), display([attempt.number + 1 for attempt in book.ended]) as book.show:
             conduct.run(
                 book,
                 work,
@@ -157,6 +158,16 @@ def trial_runs(store: Store, study_id: str) -> list[str]:
     from raymle.tune import storage
 
     return [trial.user_attrs[storage.RUN] for trial in storage.trials(storage.load(store, study_id))]
+
+
+@contextmanager
+def _resumable(study_id: str) -> Iterator[None]:
+    """Say how a study that is interrupted in the block goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        training.say(f"stopped; the same command with --resume {study_id} goes on with its trials")
+        raise
 
 
 def _work(config: TuneConfig, spec: Spec, splits: Splits, goals: Mapping[str, bool], *, train: Any) -> "Work":

@@ -1,9 +1,13 @@
 """Who is told how a trial ended, and what a person sees of it."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from raymle.records import Study
 from raymle.tracking import Run
 from raymle.tune.attempts import STATUS, Attempt
+from raymle.tune.budget import Spent
 from raymle.tune.progress import Row
 from raymle.tune.space import flat
 
@@ -38,4 +42,16 @@ def row(attempt: Attempt) -> Row:
         number=attempt.number + 1, run_id=attempt.run_id, score=attempt.score, epochs=len(attempt.history),
         state="running" if attempt.state == "waiting" else attempt.state, most_epochs=attempt.most_epochs,
         settings=flat(attempt.values), seconds=attempt.seconds, reason=attempt.reason, values=attempt.goals,
+    )  # fmt: skip
+
+
+def study(study_id: str, attempts: Sequence[Attempt], spent: Spent, *, resumed: int) -> Study:
+    """Count how the attempts that have begun ended."""
+    states = Counter(attempt.state for attempt in attempts)
+    saved = (each.most_epochs - len(each.history) for each in attempts if each.state == "stopped")
+    return Study(
+        id=study_id, trials=len(attempts), finished=states["finished"], failed=states["failed"],
+        stopped_early=states["stopped"], resumed=resumed, epochs=sum(len(each.history) for each in attempts),
+        epochs_saved=sum(max(0, each) for each in saved), seconds=round(spent.seconds, 1),
+        dollars=round(spent.dollars, 4),
     )  # fmt: skip

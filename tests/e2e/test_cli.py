@@ -138,7 +138,7 @@ def test_the_champion_predicts_a_file(raymle: Shell, trained: Any) -> None:
 def test_tune_finds_a_run_that_promote_refuses_on_spent_rows(raymle: Shell, trained: Any) -> None:
     ranges = ["train.optimizer.learning_rate=loguniform:1e-3:1e-2", "tune.trials=2", "train.epochs=1"]
     best = raymle("tune", *ranges, "--json").json
-    assert set(best) - set(trained) == {"study"}
+    assert set(best) - set(trained) == {"study", "epochs_saved"}
     assert best["study"]["trials"] == 2
     assert best["study"]["failed"] == 0
     assert raymle("score", best["run_id"], trained["run_id"], "--json").json["runs"][0]["label"] == "validation"

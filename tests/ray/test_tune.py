@@ -48,10 +48,8 @@ def train(train, model, splits, *, metric, folder, out, transforms, storage, run
         report = Epoch(epoch=epoch, step=epoch, metrics={metric: 1 - rate + epoch / 1000})
         answer = yield report
         while answer is SAVE:
-            while rate == SLOW_TO_SAVE and len(list(diary.parent.iterdir())) < ALL:
-                time.sleep(0.05)
             if rate == SLOW_TO_SAVE:
-                time.sleep(2)  # the last of the others reports, and who goes on is decided meanwhile
+                dawdle(diary.parent)
             checkpoint.save(store, kept, checkpoint.Position(epoch, 0), checkpoint.State({}, {}))
             answer = yield report
         if answer is STOP:
@@ -59,6 +57,13 @@ def train(train, model, splits, *, metric, folder, out, transforms, storage, run
     out.mkdir(parents=True)
     (out / "weights").write_text(str(epoch))
     return Fitted(bundle=str(out), parameters=1, epochs=epoch, best_epoch=epoch, seconds=0, metrics={})
+
+
+def dawdle(diaries):
+    """Save so slowly that all others report, and who goes on is decided, meanwhile."""
+    while len(list(diaries.iterdir())) < ALL:
+        time.sleep(0.05)
+    time.sleep(2)
 
 
 @pytest.fixture(scope="module")

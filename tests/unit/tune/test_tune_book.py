@@ -489,3 +489,16 @@ def test_an_exploited_trial_says_so_after_a_kill_too(place):
     again.hear(report(bad, 0.5))
     again.hear({"run_id": bad, "fitted": FITTED})
     assert "no single run reproduces it" in again.attempts[bad].fitted.warnings[0]
+
+
+def test_a_person_sees_a_trial_that_runs_before_any_has_ended(place, monkeypatch):
+    monkeypatch.setattr("raymle.tune.book.SHOW_S", -1.0)
+    book = place.book()
+    seen = []
+    book.show = seen.append
+    run_id = start(book)
+    book.hear(report(run_id, 0.6, 1))
+    book.hear(report(run_id, 0.7, 2))
+    assert [[(row.state, row.epochs, row.score) for row in progress.rows] for progress in seen] == [
+        [("running", 0, None)], [("running", 1, 0.6)], [("running", 2, 0.7)],
+    ]  # fmt: skip
