@@ -14,12 +14,12 @@ from measured import ROOT, timed, write
 ROWS, REPEATS = 20_000, 3
 RAYMLE = [sys.executable, "-m", "raymle"]
 MODELS = "model=choice:" + ", ".join([
-    "{type: linear}", "{type: mlp, params: {hidden: [32]}}", "{type: mlp, params: {hidden: [512, 256], dropout: 0.3}}",
+    "{type: linear}", "{type: mlp, params: {hidden: [32]}}", "{type: mlp, params: {hidden: [512, 256]}}",
     "{type: trees}",
 ])  # fmt: skip
 NAMES = ("linear", "small MLP, 32", "large MLP, 512-256", "boosted trees")
 TRAIN = [
-    "train.epochs=60", "train.batch_size=256", "train.early_stopping.patience=5",
+    "train.epochs=60", "train.batch_size=256", "train.optimizer.learning_rate=0.003", "train.early_stopping.patience=5",
     "data.drop=[tailnum, flight]", "data.types={}",
 ]  # fmt: skip
 NODE, DOLLARS = "m5.large", 0.096
