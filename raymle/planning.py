@@ -1,12 +1,13 @@
 """What a verb would do, where, and why there: decided before anything is read or started."""
 
 import os
+from difflib import get_close_matches
 from typing import Any
 
 from raymle import data, evaluate, runtime, tune
 from raymle import train as training
 from raymle.config import Spec, TuneConfig, WorkersRange
-from raymle.errors import ResourceError, UsageError
+from raymle.errors import ResourceError, SpecError, UsageError
 from raymle.loader import environment
 from raymle.measure import metrics, prices
 from raymle.records import Plan, Schema, Splits
@@ -21,6 +22,10 @@ MANY_CLASSES, FEW_ROWS = 20, 10
 def check(spec: Spec) -> None:
     """Find what cannot work, or is not there yet, before anything is read or started."""
     training.check(spec.train, spec.model, folder=spec.folder)
+    if spec.cluster.node and prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour) is None:
+        near = get_close_matches(spec.cluster.node, prices.DOLLARS_PER_HOUR, n=1)
+        hint = f"did you mean {near[0]}?" if near else "set cluster.dollars_per_hour"
+        raise SpecError(f"cluster.node {spec.cluster.node!r} is in no price list of {prices.DATE}", hint=hint)
     later = {
         "cluster.provider": spec.cluster.provider is not None,
         "cluster.max_dollars_per_hour": spec.cluster.max_dollars_per_hour is not None,
@@ -76,7 +81,7 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     seconds = 6 + (12 if execution.on_ray else 0) + trials * spec.train.epochs * rows / ROWS_PER_SECOND
     if search and search.budget.minutes:
         seconds = min(seconds, 60 * search.budget.minutes)
-    price = prices.per_hour(None, spec.cluster.dollars_per_hour) or 0.0
+    price = prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour) or 0.0
     what = f"{spec.model.type} predicts {schema.target} ({schema.task}) from {len(schema.features)} columns"
     steps = (
         f"prepare {found.name}, about {found.bytes / 2**20:.1f} MB once decoded",

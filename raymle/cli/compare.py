@@ -64,10 +64,11 @@ def compare(
     from raymle.store import open_store
 
     store = open_store(place)
-    records = comparing.records(store, words or [])
-    comparing.check(comparing.names_of(records), pick, conditions)
+    known = comparing.records(store, words or [], only_look=True)
+    comparing.check(comparing.names_of(known), pick, conditions)
     if plan:
-        return planned(comparing.plan_runs(records), as_json=json)
+        return planned(comparing.plan_runs(store, words or []), as_json=json)
+    records = comparing.records(store, words or [])
     return _answer(store, comparing.of_records(store, records), pick, conditions, output=output, json=json)
 
 

@@ -20,7 +20,7 @@ def names(specs: Sequence[Spec]) -> list[str]:
 
 def dollars(seconds: float, spec: Spec) -> float | None:
     """Return what so many seconds of training cost; None when nobody knows the price of a cluster's node."""
-    price = prices.per_hour(None, spec.cluster.dollars_per_hour)
+    price = prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour)
     if price is None and spec.cluster.address in OWN:
         return 0.0
     return None if price is None else prices.cost(seconds, price)

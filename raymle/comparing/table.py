@@ -53,15 +53,20 @@ def compare(runs: Sequence[str | Run], *, storage: str | None = None, output: st
     return found
 
 
-def records(store: Store, refs: Sequence[str]) -> list[Trained]:
-    """Return the records of runs, each once; a study stands for its best trials.
+def records(store: Store, refs: Sequence[str], *, only_look: bool = False) -> list[Trained]:
+    """Return the records of runs, each once; a study stands for its best trials, which become runs by that.
+
+    Args:
+        store: Where they are.
+        refs: Ids, starts of them, or studies.
+        only_look: Whether nothing is made: a study then stands for its winner.
 
     Raises:
         UsageError: there is none, or a run has no model.
     """
     if not refs:
         raise UsageError("there are no runs to compare", hint="raymle runs ls shows what is there")
-    meant = [record for ref in refs for record in _meant(store, ref)]
+    meant = [record for ref in refs for record in _meant(store, ref, only_look=only_look)]
     found = [*{record.run_id: record for record in meant}.values()]
     for record in found:
         if record.status != "finished":
@@ -69,8 +74,9 @@ def records(store: Store, refs: Sequence[str]) -> list[Trained]:
     return found
 
 
-def _meant(store: Store, ref: str) -> list[Trained]:
-    if study_id := studies.named(store, ref):
+def _meant(store: Store, ref: str, *, only_look: bool) -> list[Trained]:
+    study_id = studies.named(store, ref)
+    if study_id and not only_look:
         return outcome.finalists(store, study_id, FINALISTS)
     return [shelf.load(store, references.run_id(store, ref))]
 
@@ -135,14 +141,18 @@ def machine() -> str:
     return f"{found['processor'] or found['architecture']}, {cores} cores, {threads} thread{'s' * (threads != 1)}"
 
 
-def plan_runs(found: Sequence[Trained]) -> Plan:
-    """Say what measuring these runs would take; nothing is started."""
+def plan_runs(store: Store, refs: Sequence[str]) -> Plan:
+    """Say what measuring these runs would take; nothing is started or made."""
+    found = records(store, refs, only_look=True)
     check_alike(found)
+    named = [studies.named(store, ref) for ref in refs]
+    of_studies = [f"measure the {FINALISTS} best trials of study {study_id}" for study_id in named if study_id]
+    single = [record for record in found if not (record.study and record.study.id in named)]
     return Plan(
-        verb="compare", what=f"{tables.models(len(found))} by {found[0].metric}", where=machine(),
+        verb="compare", what=f"models by {found[0].metric}", where=machine(),
         why="latency and memory are measured here, one model at a time, each in a process of its own",
-        steps=tuple(f"measure {record.model}, run {record.run_id}" for record in found),
-        seconds=SECONDS_EACH * len(found),
+        steps=(*of_studies, *(f"measure {record.model}, run {record.run_id}" for record in single)),
+        seconds=SECONDS_EACH * (len(single) + FINALISTS * len(of_studies)),
     )  # fmt: skip
 
 

@@ -37,5 +37,7 @@ class ClusterConfig(Section):
     """Use preemptible nodes for workers."""
     max_dollars_per_hour: float | None = Field(None, gt=0)
     """Refuse a cluster that may cost more."""
+    node: str | None = None
+    """The provider's name of a node's type, such as g5.xlarge: what it costs is looked up."""
     dollars_per_hour: float | None = Field(None, ge=0, allow_inf_nan=False)
     """Price of one node for an hour; null: by the node's type, 0 on your own machine."""

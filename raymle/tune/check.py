@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from raymle import loader, train
 from raymle.config import Spec, TuneConfig
 from raymle.errors import SpecError, UsageError
-from raymle.measure import metrics
+from raymle.measure import metrics, prices
 from raymle.tune import space
 from raymle.tune.attempts import FACTS
 from raymle.tune.capacity import PAUSING
@@ -33,10 +33,11 @@ def check(spec: Spec) -> TuneConfig:
         _check_value(spec, path, value)
     if config.algorithm == "grid":
         space.grid(tree)
-    if config.budget.dollars is not None and not spec.cluster.dollars_per_hour:
+    price = prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour)
+    if config.budget.dollars is not None and not price:
         raise UsageError(
             "tune.budget.dollars limits what costs nothing: no node has a price",
-            hint="set cluster.dollars_per_hour, or use tune.budget.minutes",
+            hint="set cluster.dollars_per_hour or cluster.node, or use tune.budget.minutes",
         )
     _check_objectives(spec, config)
     _check_pausing(spec, config, tree)

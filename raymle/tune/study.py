@@ -90,7 +90,7 @@ def search(
     given = setting.of(
         spec, config, tree, store=store, study=run, objectives=goals, room=room,
         shape=shaper(spec, splits, group=room.group),
-        per_hour=len(nodes) * (prices.per_hour(None, spec.cluster.dollars_per_hour) or 0.0),
+        per_hour=len(nodes) * (prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour) or 0.0),
     )  # fmt: skip
     book = Book(studies, given)
     if book.resumed:
