@@ -21,7 +21,7 @@ from raymle.records import Fitted
 from raymle.train.backends.failure import innermost
 from raymle.tune.attempts import Attempt
 from raymle.tune.book import Book
-from raymle.tune.capacity import PAUSING, Room
+from raymle.tune.capacity import PAUSING
 from raymle.tune.halving import Halving
 from raymle.tune.schedulers import scheduler
 from raymle.tune.trial import LEFT, Trial
@@ -157,7 +157,6 @@ def _last_words(file: str | None) -> str:
 def run(
     book: Book,
     work: Work,
-    room: Room,
     files: tuple[str, str],
     *,
     halving: Halving | None,
@@ -168,12 +167,11 @@ def run(
     Args:
         book: Proposes and listens.
         work: What all trials share.
-        room: How many at one time, and what each needs.
         files: Folder or URI, which every node reaches, and the name in it, of Ray Tune's own files.
         halving: ASHA's rule, which has heard earlier sessions; None for other schedulers.
         finish: Makes the bundle of an attempt that was stopped while it was paused.
     """
-    config = book.setting.config
+    config, room = book.setting.config, book.setting.room
 
     def exploit(trial_id: str, donor_id: str) -> dict[str, Any]:
         attempt = book.exploit(trial_id, donor_id)

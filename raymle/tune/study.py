@@ -1,6 +1,6 @@
 """A search from spec to candidates: size it, run it, put them in order."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
@@ -20,6 +20,8 @@ from raymle.tune.samplers import PICKLING
 from raymle.tune.shapes import shaper
 
 if TYPE_CHECKING:
+    from raymle.tune.book import Book
+    from raymle.tune.halving import Halving
     from raymle.tune.work import Work
 
 TUNE = "tune"
@@ -72,39 +74,55 @@ def search(
         run: The study's own run; each trial's is its child.
         train: What a trial does; None trains as ``train.fit``.
     """
+    work, book = _open(config, spec, splits, metric=metric, store=store, run=run, train=train)
+    if book.resumed:
+        training.say(f"study {run.id} goes on: {len(book.ended)} of {book.setting.config.trials} trials are done")
+    _conduct(work, book, store, run.id)
+    progress = book.progress()
+    if not any(attempt.fitted for attempt in book.ended):
+        write_report(store, run.id, progress, name=spec.name)  # it says why
+    return Searched(book.record(run.id), [_candidate(each, spec) for each in book.candidates()], progress)
+
+
+def _open(
+    config: TuneConfig, spec: Spec, splits: Splits, *, metric: str, store: Store, run: Run, train: Any
+) -> "tuple[Work, Book]":
+    """Open the storage of a study, and size it by the Ray that is connected."""
     import ray
 
-    from raymle.tune import alone, conduct, setting, storage
+    from raymle.tune import setting, storage
     from raymle.tune.book import Book
-    from raymle.tune.display import display
 
     tree, goals = space.parse(config.space), objectives(spec, metric)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    room = capacity.room(config, spec.train, nodes, stacks=train is None)
     studies = storage.open_study(
         store, run.id, space=config.space, nodes=tree, objectives=goals, afresh=config.algorithm in PICKLING
     )
     if config.algorithm == "grid":
         config = config.model_copy(update={"trials": storage.queue(studies, space.grid(tree), most=config.trials)})
-    room = capacity.room(config, spec.train, nodes, stacks=train is None)
-    work = _work(config, spec, splits, goals, train=train)
     given = setting.of(
         spec, config, tree, store=store, study=run, objectives=goals, room=room,
         shape=shaper(spec, splits, group=room.group),
         per_hour=len(nodes) * (prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour) or 0.0),
     )  # fmt: skip
-    book = Book(studies, given)
-    if book.resumed:
-        training.say(f"study {run.id} goes on: {len(book.ended)} of {config.trials} trials are done")
-    folder = storage.folder_of(run.id)
+    return _work(config, spec, splits, goals, train=train), Book(studies, given)
+
+
+def _conduct(work: "Work", book: "Book", store: Store, study_id: str) -> None:
+    """Run the trials to their ends, and leave nothing behind that is not needed any more."""
+    from raymle.tune import alone, conduct, storage
+    from raymle.tune.display import display
+
+    folder = storage.folder_of(study_id)
     home = f"{store.uri}/{folder}" if "://" in store.uri else str(store.root / folder)
     try:
-        with _resumable(run.id), display([attempt.number + 1 for attempt in book.ended]) as book.show:
+        with _resumable(study_id), display([attempt.number + 1 for attempt in book.ended]) as book.show:
             conduct.run(
                 book,
                 work,
-                room,
                 (home, TUNE),
-                halving=_halving(config, book.ended, metric, up=goals[metric], most_epochs=work.most_epochs),
+                halving=_halving(book, most_epochs=work.most_epochs),
                 finish=lambda attempt: alone.finished(work, attempt.run_id, work.varied(attempt.values)),
             )
     finally:
@@ -112,10 +130,6 @@ def search(
     if work.pauses:
         for attempt in book.ended:
             training.forget(store, attempt.run_id)
-    progress = book.progress()
-    if not any(attempt.fitted for attempt in book.ended):
-        write_report(store, run.id, progress, name=spec.name)  # it says why
-    return Searched(book.record(run.id), [_candidate(each, spec) for each in book.candidates()], progress)
 
 
 def write_report(store: Store, study_id: str, progress: Progress, *, name: str) -> None:
@@ -181,15 +195,15 @@ def _work(config: TuneConfig, spec: Spec, splits: Splits, goals: Mapping[str, bo
     )  # fmt: skip
 
 
-def _halving(config: TuneConfig, attempts: Iterable[Attempt], metric: str, *, up: bool, most_epochs: int) -> Any:
+def _halving(book: "Book", *, most_epochs: int) -> "Halving | None":
     """Make ASHA's rule, and tell it what earlier sessions reported; None for other schedulers."""
     from raymle.tune.halving import Halving
 
-    if config.scheduler != "asha" or most_epochs < 2:
+    if book.setting.config.scheduler != "asha" or most_epochs < 2:
         return None
-    halving = Halving("max" if up else "min", most_epochs)
-    for attempt in attempts:
-        for epoch, score in attempt.scores(metric, is_maximised=up):
+    halving = Halving("max" if book.is_maximised else "min", most_epochs)
+    for attempt in book.ended:
+        for epoch, score in attempt.scores(book.metric, is_maximised=book.is_maximised):
             halving.hear(attempt.run_id, epoch, score)
     return halving
 
