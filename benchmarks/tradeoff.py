@@ -3,6 +3,7 @@
 Writes a dated result, and the measured part of docs/tradeoff.md with its picture.
 """
 
+import os
 import shutil
 import statistics
 import sys
@@ -86,7 +87,7 @@ def lines(tables: list[dict], rows: list[dict], splits: dict) -> list[str]:
         f"Picked by ROC AUC within {' and '.join(f'`{limit}`' for limit in LIMITS)}: {picked}.",
         f"Of {REPEATS} measurements, a model's median latency moved by at most {spread(tables, 'latency_ms'):.0%}, its",
         f"95th percentile by {spread(tables, 'latency_p95_ms'):.0%}, its memory by {spread(tables, 'memory_mb'):.1%}.",
-        f"Machine: {answer['machine']}.",
+        f"Machine: {answer['machine']}, shared with other work: load {os.getloadavg()[0]:.1f} at the end.",
     ]  # fmt: skip
 
 
