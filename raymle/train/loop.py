@@ -6,7 +6,7 @@ left, the next one goes on: with the same batches, random numbers and sums.
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
@@ -55,8 +55,8 @@ def epochs(
     learner = Learner(module, config, objective, world, rows=len(train.numbers))
     best = Best()
     learned = resume(learner, best, keeper)
-    yield from best.reports
-    while best.epochs < config.epochs and not best.is_stale(config):
+    is_over = yield from told_again(best.reports)
+    while not is_over and best.epochs < config.epochs and not best.is_stale(config):
         number, learned = best.epochs + 1, learned or learner.fresh()
         wish = pass_over(learner, train, best, learned, keeper)
         if problem := learned.problem(number):
@@ -82,6 +82,17 @@ def epochs(
     best.workers = world.size
     best.add([keeper.problem] if keeper.problem else [])
     return best
+
+
+def told_again(reports: Sequence[Epoch]) -> Generator[Epoch, bool | None, bool]:
+    """Report what was reported before, and take the answers; return whether the training shall end here."""
+    for report in reports:
+        answer = yield report
+        while answer is SAVE:  # it is kept already
+            answer = yield report
+        if answer is STOP:
+            return True
+    return False
 
 
 def pass_over(learner: Learner, train: Arrays, best: Best, learned: Learned, keeper: Keeper) -> Wish:

@@ -19,6 +19,7 @@ from raymle.errors import ArtifactError
 from raymle.store import open_store
 from raymle.train import checkpoint, keeper, loop, stop
 from raymle.train.backends.inline import World
+from raymle.train.best import SAVE, STOP
 from raymle.train.keeper import Keeper, Wish
 from raymle.train.objective import Objective
 
@@ -103,6 +104,18 @@ def test_a_run_that_is_asked_to_stop_keeps_its_state_and_says_so(tmp_path):
     reports, best = drain(epochs(tmp_path, Net()))
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
     assert not best.is_stopped
+
+
+def test_epochs_that_are_told_again_take_the_same_answers(tmp_path):
+    training = epochs(tmp_path, Net())
+    expected = [next(training), next(training)]
+    assert training.send(SAVE) == expected[1]
+    training.close()
+    again = epochs(tmp_path, Net())
+    assert [next(again), again.send(SAVE), again.send(None), again.send(SAVE)] == [*expected[:1] * 2, *expected[1:] * 2]
+    with pytest.raises(StopIteration) as end:
+        again.send(STOP)
+    assert (end.value.value.epochs, end.value.value.is_stopped) == (2, False)
 
 
 def test_a_checkpoint_of_another_network_is_refused_by_its_tensors(tmp_path):
