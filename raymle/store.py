@@ -153,7 +153,7 @@ class ObjectStore:
             for page in pages:
                 found.update(item["Key"][len(base) :] for item in page.get("Contents", []))
                 found.update(item["Prefix"][len(base) :].rstrip("/") for item in page.get("CommonPrefixes", []))
-        return sorted(found)
+        return sorted(found - {""})  # others mark folders by empty objects
 
     def publish(self, folder: str) -> None:
         """Upload a committed folder, its manifest last: until then nobody sees it."""

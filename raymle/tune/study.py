@@ -115,13 +115,12 @@ def _conduct(work: "Work", book: "Book", store: Store, study_id: str) -> None:
     from raymle.tune.display import display
 
     folder = storage.folder_of(study_id)
-    home = f"{store.uri}/{folder}" if "://" in store.uri else str(store.root / folder)
     try:
         with _resumable(study_id), display([attempt.number + 1 for attempt in book.ended]) as book.show:
             conduct.run(
                 book,
                 work,
-                (home, TUNE),
+                (f"{store.uri}/{folder}", TUNE),
                 halving=_halving(book, most_epochs=work.most_epochs),
                 finish=lambda attempt: alone.finished(work, attempt.run_id, work.varied(attempt.values)),
             )
