@@ -27,7 +27,7 @@ model: {{type: "held:make", params: {{hold: HOLD}}}}
 train: {{epochs: 12, batch_size: 16, early_stopping: null}}
 tune:
   trials: {TRIALS}
-  scheduler: median
+  scheduler: hyperband
   fuse: false
   space: {{train.optimizer.learning_rate: {{loguniform: [1e-4, 1e-1]}}}}
 """
@@ -144,29 +144,16 @@ def test_ctrl_c_stops_it_and_says_how_it_goes_on(hunt, seen):
 
 def test_it_comes_to_its_end_and_nothing_was_done_twice(hunt, seen):
     best, _ = hunt.run("--resume", "last")
-    assert {name: hunt.ends()[name] for name in seen} == seen
-    study = best["study"]
-    assert study["id"] == hunt.study
-    assert study["trials"] == TRIALS == study["finished"] + study["stopped_early"]
-    assert study["resumed"] >= len(seen) >= 1
-    seen.update(hunt.ends())
-    assert len(seen) == TRIALS
-    assert best["run_id"] == max(
-        seen, key=lambda name: json.loads((hunt.runs / name / "trial.json").read_text())["score"]
-    )
-    require_once(hunt, best)
+    require_more(hunt, seen, best, trials=TRIALS)
+    assert best["study"]["resumed"] >= 1
 
 
 def test_more_trials_and_a_wider_space_continue_it(hunt, seen):
-    more, wider = f"tune.trials={TRIALS + 2}", "train.optimizer.learning_rate=loguniform:1e-5:1"
-    for words, trials in (((more,), TRIALS + 2), ((f"tune.trials={TRIALS + 4}", wider), TRIALS + 4)):
-        best, told = hunt.run(*words, "--resume", "last")
-        assert f"goes on: {len(seen)} of {trials} trials are done" in told
-        assert {name: hunt.ends()[name] for name in seen} == seen
-        assert best["study"]["trials"] == trials
-        seen.update(hunt.ends())
-        assert len(seen) == trials
-    require_once(hunt, best)
+    wider = "train.optimizer.learning_rate=loguniform:1e-5:1"
+    best, told = hunt.run(f"tune.trials={TRIALS + 4}", wider, "--resume", "last")
+    assert f"goes on: {TRIALS} of {TRIALS + 4} trials are done" in told
+    require_more(hunt, seen, best, trials=TRIALS + 4)
+    assert best["study"]["resumed"] == TRIALS
 
 
 def test_a_study_of_other_data_does_not_go_on(hunt):
@@ -174,6 +161,18 @@ def test_a_study_of_other_data_does_not_go_on(hunt):
         file.write("0,0,0,0,yes\n")
     _, told = hunt.run("--resume", "last", "tune.trials=20", code=8)
     assert f"the data have changed since run {hunt.study} began" in told
+
+
+def require_more(hunt, seen, best, *, trials):
+    """Check that a study has come to its end, with what was over before as it was."""
+    ends, study = hunt.ends(), best["study"]
+    assert {name: ends[name] for name in seen} == seen, "what was over ran again"
+    assert (study["id"], study["trials"]) == (hunt.study, trials)
+    assert study["finished"] + study["stopped_early"] == trials == len(ends)
+    scores = {name: json.loads((hunt.runs / name / "trial.json").read_text())["score"] for name in ends}
+    assert scores[best["run_id"]] == max(scores.values())
+    require_once(hunt, best)
+    seen.update(ends)
 
 
 def require_once(hunt, best):
