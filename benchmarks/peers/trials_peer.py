@@ -8,9 +8,11 @@ Prints one JSON line.
 import json
 import sys
 import time
+from pathlib import Path
 
 START = time.perf_counter()
-MODE, FILE, TARGET = sys.argv[1:4]
+MODE, TARGET = sys.argv[1], sys.argv[3]
+FILE = str(Path(sys.argv[2]).resolve())  # trials run in folders of their own
 TRIALS, EPOCHS, BATCH, HIDDEN = map(int, sys.argv[4:8])
 LEAST_CODES = 2
 

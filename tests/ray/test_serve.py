@@ -143,12 +143,13 @@ def test_a_bad_file_on_ray_is_the_same_error_as_inline(cluster, bundle, tmp_path
 
 
 SERVER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from raymle import runtime
 from raymle.config import ServeConfig
 from raymle.serve import serving
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
 own = runtime.Execution(kind="ray", address="local", why="a test")
 with runtime.connected(own), serving(ServeConfig(port=0), Path(sys.argv[1]), name="churn", version="7") as endpoint:
     print(endpoint.url, flush=True)
