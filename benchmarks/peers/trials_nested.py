@@ -37,10 +37,11 @@ if __name__ == "__main__":
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     space = {"rate": tune.loguniform(1e-4, 1e-1), "decay": tune.loguniform(1e-4, 1e-1), "seed": tune.randint(0, 10)}
     started = time.perf_counter()
+    told, sys.stdout = sys.stdout, sys.stderr  # what Ray prints is no part of the answer
     tune.Tuner(
         tune.with_resources(trial, {"CPU": 0.01}),
         param_space=space,
         tune_config=tune.TuneConfig(metric="score", mode="max", num_samples=TRIALS, max_concurrent_trials=1),
         run_config=tune.RunConfig(verbose=0, storage_path=f"{FOLDER}/tune"),
     ).fit()
-    print(json.dumps({"search": time.perf_counter() - started, "seconds": time.perf_counter() - START}))
+    print(json.dumps({"search": time.perf_counter() - started, "seconds": time.perf_counter() - START}), file=told)
