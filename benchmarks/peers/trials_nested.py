@@ -10,6 +10,7 @@ sys.argv = [sys.argv[0], "tune", *sys.argv[1:]]
 
 import ray  # noqa: E402
 import ray.train.torch  # noqa: E402
+import trials_peer  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.tune.integration.ray_train import TuneReportCallback  # noqa: E402
 from trials_peer import TRIALS, prepare, train  # noqa: E402
@@ -34,14 +35,17 @@ def trial(config):
 
 
 if __name__ == "__main__":
+    ray.cloudpickle.register_pickle_by_value(trials_peer)  # workers do not find this folder
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     space = {"rate": tune.loguniform(1e-4, 1e-1), "decay": tune.loguniform(1e-4, 1e-1), "seed": tune.randint(0, 10)}
     started = time.perf_counter()
     told, sys.stdout = sys.stdout, sys.stderr  # what Ray prints is no part of the answer
-    tune.Tuner(
+    found = tune.Tuner(
         tune.with_resources(trial, {"CPU": 0.01}),
         param_space=space,
         tune_config=tune.TuneConfig(metric="score", mode="max", num_samples=TRIALS, max_concurrent_trials=1),
         run_config=tune.RunConfig(verbose=0, storage_path=f"{FOLDER}/tune"),
     ).fit()
+    if found.errors:
+        raise found.errors[0]
     print(json.dumps({"search": time.perf_counter() - started, "seconds": time.perf_counter() - START}), file=told)
