@@ -124,7 +124,12 @@ def main() -> None:
         make(folder)
         table = [row for name in DATA for row in compared(name, folder)]
         nested = run(
-            [sys.executable, str(PEERS / "trials_nested.py"), *peer("", "cancer", NESTED)[3:], str(folder / "tune")],
+            [
+                sys.executable,
+                str(PEERS / "trials_nested.py"),
+                *peer("tune", "cancer", NESTED)[2:],
+                str(folder / "tune"),
+            ],
             folder,
         )
         more = growth(folder)

@@ -1,19 +1,17 @@
-"""A trainer of Ray Train in each trial of Ray Tune: `trials_nested.py FILE TARGET TRIALS EPOCHS BATCH HIDDEN DIR`."""
+"""A trainer of Ray Train in each trial: `trials_nested.py tune FILE TARGET TRIALS EPOCHS BATCH HIDDEN FOLDER`."""
 
 import json
 import sys
 import time
 
-START = time.perf_counter()
-FOLDER = sys.argv[7]
-sys.argv = [sys.argv[0], "tune", *sys.argv[1:]]
+import ray
+import ray.train.torch
+import trials_peer
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+from trials_peer import START, TRIALS, prepare, train
 
-import ray  # noqa: E402
-import ray.train.torch  # noqa: E402
-import trials_peer  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.integration.ray_train import TuneReportCallback  # noqa: E402
-from trials_peer import TRIALS, prepare, train  # noqa: E402
+FOLDER = sys.argv[8]
 
 
 def loop(config):
