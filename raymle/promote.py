@@ -16,7 +16,19 @@ ALIAS = "champion"
 def promote(config: PromoteConfig, trained: Trained, *, store: Store, tracking: TrackingConfig, metric: str) -> Version:
     """Register a run and give it the alias champion, if its test score allows; else say why not.
 
-    Nothing is written when the gate refuses. Promoting the champion again changes nothing.
+    Raises:
+        ConflictError: another promotion was first.
+    """
+    made = register(config, trained, store=store, tracking=tracking, metric=metric)
+    return crown(made, store=store, tracking=tracking) if made.passed else made
+
+
+def register(
+    config: PromoteConfig, trained: Trained, *, store: Store, tracking: TrackingConfig, metric: str
+) -> Version:
+    """Register a run as a version, if its test score allows; else say why not.
+
+    Nothing is written when the gate refuses. The champion's run is its version already.
 
     Args:
         config: The gate.
@@ -24,9 +36,6 @@ def promote(config: PromoteConfig, trained: Trained, *, store: Store, tracking: 
         store: Where the ledger is.
         tracking: Where models are registered.
         metric: The metric that decides between challenger and champion.
-
-    Raises:
-        ConflictError: another promotion was first.
     """
     name = config.model or trained.name
     version, champion = registry.champion(tracking, store, name) or (None, None)
@@ -45,8 +54,18 @@ def promote(config: PromoteConfig, trained: Trained, *, store: Store, tracking: 
         bundle=bundle(store, trained),
         tags=_tags(opening, trained.run_id) if opening else {},
     )
-    registry.set_alias(tracking, store, name, ALIAS, made, expected=version)
-    return Version(name=name, version=made, alias=ALIAS, passed=True, reasons=verdict.reasons)
+    return Version(name=name, version=made, alias=None, passed=True, reasons=verdict.reasons, replaces=version)
+
+
+def crown(made: Version, *, store: Store, tracking: TrackingConfig) -> Version:
+    """Give a registered version the alias champion, if the champion is still the one that it was judged beside.
+
+    Raises:
+        ConflictError: another promotion was first.
+    """
+    if made.version and made.alias != ALIAS:
+        registry.set_alias(tracking, store, made.name, ALIAS, made.version, expected=made.replaces)
+    return made.model_copy(update={"alias": ALIAS})
 
 
 def judge(config: PromoteConfig, trained: Trained, *, store: Store, metric: str, champion: str | None) -> Verdict:

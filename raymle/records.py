@@ -210,6 +210,8 @@ class Version(Record):
     alias: str | None
     passed: bool
     reasons: tuple[str, ...] = ()
+    replaces: str | None = None
+    """The version that was champion when it was judged."""
 
 
 class Predicted(Record):

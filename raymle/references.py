@@ -19,6 +19,7 @@ class Located(NamedTuple):
     name: str
     version: str
     spec: Spec | None = None
+    run_id: str = ""
 
 
 def is_bundle(ref: str) -> bool:
@@ -29,7 +30,7 @@ def is_bundle(ref: str) -> bool:
 def run_id(store: Store, ref: str) -> str:
     """Find a run by its id, the start of one, ``last``, its study's id, or a registered version of it."""
     if ref.startswith(REGISTERED):
-        return registry.resolve(_tracking(store), store, ref).run_id
+        return registry.resolve(tracking(store), store, ref).run_id
     return shelf.find(store, ref)
 
 
@@ -39,12 +40,12 @@ def model(ref: str, storage: str) -> Located:
         return Located(Path(ref), Path(ref).resolve().name, "bundle")
     store = open_store(storage)
     if ref.startswith(REGISTERED):
-        found = registry.resolve(_tracking(store), store, ref)
-        return Located(found.bundle, found.name, found.version, _spec_of(store, found.run_id))
+        found = registry.resolve(tracking(store), store, ref)
+        return Located(found.bundle, found.name, found.version, _spec_of(store, found.run_id), found.run_id)
     record = shelf.load(store, shelf.find(store, ref))
     if not record.bundle:
         raise UsageError(f"run {record.run_id} {record.status}: it has no model")
-    return Located(bundle(store, record), record.name, record.run_id, _spec_of(store, record.run_id))
+    return Located(bundle(store, record), record.name, record.run_id, _spec_of(store, record.run_id), record.run_id)
 
 
 def _spec_of(store: Store, found: str) -> Spec | None:
@@ -55,7 +56,7 @@ def _spec_of(store: Store, found: str) -> Spec | None:
         return None
 
 
-def _tracking(store: Store) -> TrackingConfig:
+def tracking(store: Store) -> TrackingConfig:
     """Return where this storage's runs are tracked: as the newest run says."""
     runs = shelf.every(store)
     return shelf.load_spec(store, runs[0].run_id).tracking if runs else TrackingConfig()

@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -108,6 +108,18 @@ def connected(execution: Execution) -> Iterator[None]:
 
 
 @contextmanager
+def variables(settings: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for the block: a Ray that starts in it has them on all its processes."""
+    before = {name: environment(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
 def starting(execution: Execution) -> Iterator[Connection]:
     """Connect to Ray while the block begins with something else, and leave it while it ends with something else."""
     if not execution.on_ray:
@@ -202,15 +214,12 @@ def _settings_in(folder: Path) -> Iterator[dict[str, Any]]:
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
     settings = OWN_RAY | {"RAY_AUTH_TOKEN_PATH": str(token)}
-    before = {name: environment(name) for name in (*settings, TOKEN)}
-    os.environ.update(settings)
-    os.environ.pop(TOKEN, None)  # it would go before the file
-    _reread_auth()
     try:
-        yield {"include_dashboard": False, "_temp_dir": str(folder / "ray")}
+        with variables(settings | {TOKEN: ""}):
+            os.environ.pop(TOKEN)  # it would go before the file
+            _reread_auth()
+            yield {"include_dashboard": False, "_temp_dir": str(folder / "ray")}
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         _reread_auth()
 
 

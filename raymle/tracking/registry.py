@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 REFERENCE = re.compile(r"^models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))$")
 BUNDLE_TAG = "raymle.bundle"
+BEFORE_TAG = "raymle.before"
+"""The version that was champion before this one."""
 TYPES = {"number": "double", "boolean": "boolean", "timestamp": "datetime"}
 
 
@@ -85,9 +87,12 @@ def champion(config: TrackingConfig, store: "Store", name: str) -> tuple[str, st
 
 
 def set_alias(
-    config: TrackingConfig, store: "Store", name: str, alias: str, version: str, *, expected: str | None
-) -> None:
+    config: TrackingConfig, store: "Store", name: str, alias: str, version: str, *, expected: str | None,
+    remember: bool = True,
+) -> None:  # fmt: skip
     """Move an alias, if it still names the expected version; None expects that it names none.
+
+    The version remembers which one it took the alias from, unless this is the way back.
 
     Raises:
         ConflictError: somebody else was first.
@@ -104,7 +109,28 @@ def set_alias(
                 f"{name}@{alias} is version {current}, not {expected}: another promotion was first",
                 hint="look at it, then promote again",
             )
+        if remember and expected:
+            mlflow.set_model_version_tag(name, version, BEFORE_TAG, expected)
         mlflow.set_registered_model_alias(name, alias, version)
+
+
+def move_alias(config: TrackingConfig, store: "Store", name: str, alias: str, version: str | None) -> None:
+    """Move an alias, whatever it names; None takes it away."""
+    uri = client.address(config, store)
+    with client.reachable(uri), lock(store, "registry"):
+        mlflow = client.connect(uri)
+        if version:
+            mlflow.set_registered_model_alias(name, alias, version)
+        elif _aliased(mlflow, name, alias):
+            mlflow.delete_registered_model_alias(name, alias)
+
+
+def before(config: TrackingConfig, store: "Store", name: str, version: str) -> str | None:
+    """Return the version that was champion before this one, if any."""
+    uri = client.address(config, store)
+    with client.reachable(uri):
+        found = _version(client.connect(uri), name, None, version)
+    return found.tags.get(BEFORE_TAG) if found else None
 
 
 class Registered(NamedTuple):

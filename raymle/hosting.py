@@ -1,0 +1,197 @@
+"""Models in service: what is served and how, here for as long as a command runs, or on a cluster that stays."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from raymle import loader, native, references, runtime
+from raymle.config import ServeConfig, Spec
+from raymle.errors import UsageError
+from raymle.model import read_contents
+from raymle.records import Endpoint
+from raymle.serve import check, deploy, free_port, history, remove, render, serving, settings
+from raymle.serve.history import Event, Model, State
+from raymle.serve.service import Service
+from raymle.store import Store, open_store
+
+CHAMPION = "champion"
+
+
+class Rendered(NamedTuple):
+    """A service as Ray Serve's configuration, as values and as YAML."""
+
+    service: Service
+    document: dict[str, Any]
+    text: str
+
+
+class Asked(NamedTuple):
+    """A service, and the storage that its changes come through."""
+
+    service: Service
+    store: Store | None
+
+
+def service_of(model: str, *, storage: str, overrides: tuple[str, ...] = (), plain: bool = False) -> Asked:
+    """Return a model as it would be served; ``models:/NAME@champion`` follows promotions.
+
+    Args:
+        model: MODEL of the command line.
+        storage: Where runs and history are.
+        overrides: ``serve.KEY=VALUE`` each.
+        plain: Leave out what takes time: the native form is not made, and nothing is served with it.
+
+    Raises:
+        UsageError: the model cannot be served.
+    """
+    found = references.model(model, storage)
+    config = config_of(found.spec, overrides)
+    _check_transforms(found.bundle)
+    follows = model.startswith(references.REGISTERED) and model.endswith(f"@{CHAMPION}")
+    store = open_store(storage) if follows else None
+    served = Model(
+        version=found.version,
+        place=str(found.bundle) if plain else place(found.bundle, store, storage),
+        run_id=found.run_id,
+    )
+    since = history.read(store, found.name).last + 1 if store else 0
+    service = Service(
+        name=found.name, model=served, config=config, storage=store.uri if store else None, since=since
+    )  # fmt: skip
+    return Asked(service, store)
+
+
+def config_of(spec: Spec | None, overrides: tuple[str, ...]) -> ServeConfig:
+    """Return the ``serve`` section of a model's spec, with ``serve.KEY=VALUE`` applied."""
+    base = {"name": "x", "data": {"source": "x", "target": "x"}}
+    spec = spec or loader.from_mapping(base)
+    values = dict(loader.parse_override(text) for text in overrides)
+    if strange := next((key for key in values if not key.startswith("serve.")), None):
+        raise UsageError(f"{strange!r} is not a key of the section serve", hint="such as serve.replicas.max=4")
+    return loader.override(spec, values).serve if values else spec.serve
+
+
+def _check_transforms(bundle: Path) -> None:
+    """Refuse a model whose rows pass the user's own functions first: requests hold what comes after them."""
+    if read_contents(bundle).transforms:
+        raise UsageError(
+            "this model has data.transforms, and serving those comes later", hint="use `raymle predict` for files"
+        )
+
+
+def place(bundle: Path, store: Store | None, storage: str) -> str:
+    """Make the native form of a bundle, and say where replicas find it."""
+    home = store or open_store(storage)
+    made = native.ready(bundle, home.root)
+    if store is None or not made.is_relative_to(home.root):
+        return str(made)
+    place = str(made.relative_to(home.root))
+    store.publish(place)
+    return place
+
+
+@contextmanager
+def hosted(asked: Asked) -> Iterator[Endpoint]:
+    """Serve on a Ray of our own, or on the one that is at hand, until the block ends.
+
+    Raises:
+        SecurityError: it would listen beyond this machine without auth.
+        SetupError: the port is taken.
+        WorkError: the model did not come up.
+    """
+    service, store = asked
+    config = service.config
+    check(config)
+    port = free_port(config.host, config.port)
+    with runtime.scratch() as folder, runtime.variables(settings.environment(folder, config)):
+        service = service.model_copy(
+            update={"config": config.model_copy(update={"port": port}), "metrics": str(folder / "metrics")}
+        )
+        with runtime.connected(runtime.local("a server runs on Ray Serve")), serving(service) as endpoint:
+            with _noted(store, service, endpoint):
+                yield endpoint
+
+
+def rendered(model: str, *, storage: str, overrides: tuple[str, ...] = (), route: str = "/") -> Rendered:
+    """Return the configuration of a cluster that serves a model, checked by Ray's own schema."""
+    import yaml
+
+    service = service_of(model, storage=storage, overrides=overrides).service
+    check(service.config)
+    document = render.document(service, route=route)
+    render.checked(document)
+    return Rendered(service, document, yaml.safe_dump(document, sort_keys=False))
+
+
+def watched(service: Service, folder: Path) -> list[Path]:
+    """Write what Prometheus and Grafana need for a service into a folder; return the files."""
+    from raymle.serve import dashboard
+
+    config = service.config
+    return dashboard.write(
+        folder, service.name, [f"{config.host}:{config.port}"],
+        token_file="token" if config.auth else None, tls=config.tls is not None,
+    )  # fmt: skip
+
+
+def deployed(
+    model: str, *, storage: str, overrides: tuple[str, ...] = (), route: str = "/", address: str | None = None
+) -> Endpoint:
+    """Deploy a model on a running cluster; what serves under its name goes on until the new one is ready.
+
+    Raises:
+        SetupError: no Ray answers at the address.
+        WorkError: the model did not come up; what was served goes on.
+    """
+    asked = service_of(model, storage=storage, overrides=overrides)
+    check(asked.service.config)
+    with runtime.connected(_cluster(address)):
+        at = deploy(asked.service, route=route)
+    if asked.store:
+        history.append(asked.store, at.model, Event(kind="serving", model=asked.service.model, url=at.url))
+    return at
+
+
+def stopped(name: str, *, address: str | None, storage: str) -> None:
+    """Take a model from a running cluster."""
+    with runtime.connected(_cluster(address)):
+        remove(name)
+    store = open_store(storage)
+    if history.read(store, name).url:
+        history.append(store, name, Event(kind="stopped"))
+
+
+def _cluster(address: str | None) -> runtime.Execution:
+    found = address or loader.environment("RAY_ADDRESS") or "auto"
+    return runtime.Execution(kind="ray", address=found, why="a running cluster is meant")
+
+
+@contextmanager
+def _noted(store: Store | None, service: Service, endpoint: Endpoint) -> Iterator[None]:
+    """Say in the history that a model is served, and at the end that it is not."""
+    if store is None:
+        yield
+        return
+    history.append(store, service.name, Event(kind="serving", model=service.model, url=endpoint.url))
+    try:
+        yield
+    finally:
+        history.append(store, service.name, Event(kind="stopped"))
+
+
+def changes(asked: Asked) -> Iterator[str]:
+    """Yield, one call a step, what changed in a served model since the last one; empty when nothing did."""
+    service, store = asked
+    state = history.read(store, service.name) if store else State()
+    while True:
+        before, state = state, history.read(store, service.name, state) if store else state
+        yield _difference(service.name, before, state)
+
+
+def _difference(name: str, before: State, state: State) -> str:
+    if state.ended and state.ended != before.ended:
+        version = state.ended.model.version if state.ended.model else ""
+        return f"{name} version {version} is out: {state.ended.reason}"
+    heard = [each for each in state.answers[len(before.answers) :] if each.kind == "taken" and each.model]
+    return "\n".join(f"{name} version {each.model.version} is in replica {each.by}" for each in heard if each.model)

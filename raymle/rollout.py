@@ -1,0 +1,142 @@
+"""How a promotion, or its way back, reaches whoever serves the model.
+
+The order is always: the version proves itself where it is served, then the registry's alias moves. So an alias never
+names a version that its server refused.
+"""
+
+from raymle import promote as promotion
+from raymle import references
+from raymle.config import Spec
+from raymle.errors import ArtifactError, ConflictError, SetupError
+from raymle.hosting import CHAMPION, place
+from raymle.records import Record, Trained, Version
+from raymle.serve import change, history
+from raymle.serve.history import Model
+from raymle.store import Store
+from raymle.tracking import registry
+
+CHALLENGER = "challenger"
+
+
+class Served(Record):
+    """What the history of a served model comes to."""
+
+    model: str
+    url: str
+    live: bool
+    """Whether a server answers there now."""
+    champion: str
+    """Version that answers."""
+    challenger: str = ""
+    share: float = 0.0
+    shadow: bool = False
+    ended: str = ""
+    """Why the last challenger, or an upgrade that was refused, went."""
+
+
+def promote(store: Store, spec: Spec, trained: Trained, *, canary: int | None = None, shadow: bool = False) -> Version:
+    """Make a run champion, or challenger of a served champion; or return the refusal with its reasons.
+
+    Args:
+        store: The home of runs, registry and history.
+        spec: The run's.
+        trained: The run.
+        canary: Percent of the requests that it answers as challenger.
+        shadow: Whether it is only compared.
+
+    Raises:
+        SetupError: a challenger needs somebody who serves the champion.
+        WorkError: whoever serves the model refused it; the champion stays.
+        ConflictError: another promotion was first.
+    """
+    name = spec.promote.model or trained.name
+    partly = canary is not None or shadow
+    if partly:
+        _check_served(store, name)
+    gated = promotion.register(
+        spec.promote, trained, store=store, tracking=spec.tracking, metric=trained.metric
+    )  # fmt: skip
+    if gated.version is None or gated.alias == CHAMPION:
+        return gated
+    model = Model(version=gated.version, place=_registered_place(store, trained), run_id=trained.run_id)
+    if partly:
+        change.challenge(store, name, model, share=(canary or 0) / 100, shadow=shadow)
+        registry.move_alias(spec.tracking, store, name, CHALLENGER, gated.version)
+        return gated.model_copy(update={"alias": CHALLENGER})
+    change.upgrade(store, name, model)
+    try:
+        promotion.crown(gated, store=store, tracking=spec.tracking)
+    except ConflictError:
+        _follow_alias(store, spec, name)
+        raise
+    return gated.model_copy(update={"alias": CHAMPION})
+
+
+def _check_served(store: Store, name: str) -> None:
+    if change.is_served(store, name) is None:
+        raise SetupError(
+            f"nobody serves {name}, and a challenger answers beside its champion",
+            hint=f"raymle serve models:/{name}@champion, then promote again",
+        )
+
+
+def _registered_place(store: Store, trained: Trained) -> str:
+    return place(promotion.bundle(store, trained), store, store.uri)
+
+
+def _follow_alias(store: Store, spec: Spec, name: str) -> None:
+    """Let a server go back to what the registry names, when another promotion was first."""
+    found = registry.resolve(spec.tracking, store, f"{references.REGISTERED}{name}@{CHAMPION}")
+    model = Model(version=found.version, place=place(found.bundle, store, store.uri), run_id=found.run_id)
+    change.upgrade(store, name, model)
+
+
+def rollback(store: Store, name: str) -> Version:
+    """Take a step back: a challenger goes, or else the champion before this one is champion again.
+
+    Raises:
+        ArtifactError: there is no champion, or none before it.
+        WorkError: whoever serves the model refused the earlier version; the champion stays.
+    """
+    tracking = references.tracking(store)
+    state = history.read(store, name)
+    champion = registry.champion(tracking, store, name)
+    if state.challenger:
+        version = state.challenger.model.version
+        change.withdraw(store, name, state.challenger.number, "rolled back")
+        registry.move_alias(tracking, store, name, CHALLENGER, None)
+        reason = f"The challenger, version {version}, is withdrawn; the champion stays."
+        current = champion[0] if champion else None
+        return Version(name=name, version=current, alias=CHAMPION, passed=True, reasons=(reason,))
+    earlier = registry.before(tracking, store, name, champion[0]) if champion else None
+    if champion is None or earlier is None:
+        why = f"version {champion[0]} of {name} is its first champion" if champion else f"{name} has no champion"
+        raise ArtifactError(why, hint="raymle promote RUN makes another one champion")
+    found = registry.resolve(tracking, store, f"{references.REGISTERED}{name}/{earlier}")
+    model = Model(version=earlier, place=place(found.bundle, store, store.uri), run_id=found.run_id)
+    change.upgrade(store, name, model)
+    registry.set_alias(tracking, store, name, CHAMPION, earlier, expected=champion[0], remember=False)
+    reason = f"Version {champion[0]} was champion until now."
+    return Version(name=name, version=earlier, alias=CHAMPION, passed=True, reasons=(reason,))
+
+
+def status(store: Store, name: str | None = None) -> list[Served]:
+    """Return what is or was served, by name."""
+    return [_served(store, each) for each in ([name] if name else history.names(store))]
+
+
+def _served(store: Store, name: str) -> Served:
+    state = history.read(store, name)
+    if not state.last:
+        raise ArtifactError(f"{name} was never served from this storage", hint="raymle serve status shows what was")
+    rival = state.challenger
+    return Served(
+        model=name,
+        url=state.url,
+        live=bool(state.url) and change.lives(state.url),
+        champion=state.champion.model.version if state.champion else "",
+        challenger=rival.model.version if rival else "",
+        share=rival.share if rival else 0.0,
+        shadow=rival.shadow if rival else False,
+        ended=state.ended.reason if state.ended else "",
+    )

@@ -1,0 +1,111 @@
+"""A version at work: loaded, warmed up, and found to answer as it did when it was exported."""
+
+import queue
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from raymle.config import ServeConfig
+from raymle.data import examples
+from raymle.errors import RaymleError, WorkError
+from raymle.model import Bundle, golden, load
+from raymle.records import Schema
+from raymle.serve.batching import Batcher, Predictions
+from raymle.serve.history import Model
+from raymle.serve.metrics import Metrics
+
+SHORT_S = 0.005
+"""A batch that takes less runs in the event loop: the way to another thread and back costs more than it frees."""
+ROUNDS = 3
+
+
+class Slot(NamedTuple):
+    """A version that answers."""
+
+    model: Model
+    bundle: Bundle
+    predict: Batcher
+
+
+def within(
+    seconds: float, model: Model, folder: Path, config: ServeConfig, *, metrics: Metrics | None, like: Schema | None
+) -> Slot:
+    """Open a version, and give up on one that takes too long.
+
+    Raises:
+        WorkError: it raised, took over ``seconds``, asks for other columns than ``like``, or answers otherwise than
+            when it was exported.
+    """
+    outcome: queue.SimpleQueue[Slot | Exception] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            outcome.put(opened(model, folder, config, metrics=metrics, like=like))
+        except Exception as error:  # noqa: BLE001  the user's own network may raise anything
+            outcome.put(error)
+
+    threading.Thread(target=work, daemon=True, name=f"opens {model.version}").start()
+    try:
+        found = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise WorkError(f"version {model.version} did not load within {seconds:g} s") from None
+    if isinstance(found, RaymleError):
+        raise found
+    if isinstance(found, Exception):
+        raise WorkError(f"version {model.version} failed: {type(found).__name__}: {found}") from found
+    return found
+
+
+def opened(
+    model: Model, folder: Path, config: ServeConfig, *, metrics: Metrics | None = None, like: Schema | None = None
+) -> Slot:
+    """Load a version, hold it against the served columns and its golden rows, and warm it up."""
+    bundle = load(folder)
+    if like is not None and (why := other_question(like, bundle.schema)):
+        raise WorkError(f"version {model.version} cannot take over: {why}")
+    golden.check(bundle)
+    rows = examples.rows(bundle.schema, bundle.transform, config.batch.max_size)
+    seconds = min(_seconds(bundle, rows) for _ in range(ROUNDS))
+    is_short = seconds < SHORT_S and like is None
+    pool = None if is_short else ThreadPoolExecutor(1, f"predicts {model.version}")
+    batcher = Batcher(
+        partial(_counted, bundle, model.version, metrics),
+        rows=config.batch.max_size, wait_s=config.batch.wait_ms / 1000, pool=pool,
+    )  # fmt: skip
+    return Slot(model, bundle, batcher)
+
+
+def other_question(ours: Schema, theirs: Schema) -> str:
+    """Say how a model's columns, task or classes differ from those that are served; empty when they are the same."""
+    mine, other = ({each.name: each.type for each in schema.features} for schema in (ours, theirs))
+    if ours.task != theirs.task or ours.classes != theirs.classes:
+        return f"it answers {_answers(theirs)}, and {_answers(ours)} is served"
+    for name in sorted(mine.keys() | other.keys()):
+        if mine.get(name) != other.get(name):
+            return f"its column {name!r} is {other.get(name, 'not there')}, and {mine.get(name, 'none')} is served"
+    return ""
+
+
+def _answers(schema: Schema) -> str:
+    return f"one of {', '.join(schema.classes[:10])}" if schema.classes else f"a number, {schema.target}"
+
+
+def _seconds(bundle: Bundle, rows: pa.Table) -> float:
+    started = time.perf_counter()
+    bundle.predict(rows)
+    return time.perf_counter() - started
+
+
+def _counted(bundle: Bundle, version: str, metrics: Metrics | None, table: pa.Table) -> Predictions:
+    """Predict a batch, and count it."""
+    started = time.perf_counter()
+    predictions = bundle.predict(table)
+    if metrics:
+        metrics.batch(version, table.num_rows, time.perf_counter() - started)
+        metrics.served(version, table, predictions)
+    return predictions
