@@ -33,14 +33,13 @@ class Asked(NamedTuple):
     store: Store | None
 
 
-def service_of(model: str, *, storage: str, overrides: tuple[str, ...] = (), plain: bool = False) -> Asked:
+def service_of(model: str, *, storage: str, overrides: tuple[str, ...] = ()) -> Asked:
     """Return a model as it would be served; ``models:/NAME@champion`` follows promotions.
 
     Args:
         model: MODEL of the command line.
         storage: Where runs and history are.
         overrides: ``serve.KEY=VALUE`` each.
-        plain: Leave out what takes time: the native form is not made, and nothing is served with it.
 
     Raises:
         UsageError: the model cannot be served.
@@ -50,11 +49,7 @@ def service_of(model: str, *, storage: str, overrides: tuple[str, ...] = (), pla
     _check_transforms(found.bundle)
     follows = model.startswith(references.REGISTERED) and model.endswith(f"@{CHAMPION}")
     store = open_store(storage) if follows else None
-    served = Model(
-        version=found.version,
-        place=str(found.bundle) if plain else place(found.bundle, store, storage),
-        run_id=found.run_id,
-    )
+    served = Model(version=found.version, place=place(found.bundle, store), run_id=found.run_id)
     since = history.read(store, found.name).last + 1 if store else 0
     service = Service(
         name=found.name, model=served, config=config, storage=store.uri if store else None, since=since
@@ -80,15 +75,14 @@ def _check_transforms(bundle: Path) -> None:
         )
 
 
-def place(bundle: Path, store: Store | None, storage: str) -> str:
-    """Make the native form of a bundle, and say where replicas find it."""
-    home = store or open_store(storage)
-    made = native.ready(bundle, home.root)
-    if store is None or not made.is_relative_to(home.root):
+def place(bundle: Path, store: Store | None) -> str:
+    """Make the native form of a bundle, and say where replicas find it: in the storage, or on this machine."""
+    made = native.ready(bundle, store.root if store else None)
+    if store is None or not made.is_relative_to(store.root):
         return str(made)
-    place = str(made.relative_to(home.root))
-    store.publish(place)
-    return place
+    name = str(made.relative_to(store.root))
+    store.publish(name)
+    return name
 
 
 @contextmanager
@@ -108,9 +102,12 @@ def hosted(asked: Asked) -> Iterator[Endpoint]:
         service = service.model_copy(
             update={"config": config.model_copy(update={"port": port}), "metrics": str(folder / "metrics")}
         )
-        with runtime.connected(runtime.local("a server runs on Ray Serve")), serving(service) as endpoint:
-            with _noted(store, service, endpoint):
-                yield endpoint
+        with (
+            runtime.connected(runtime.local("a server runs on Ray Serve")),
+            serving(service) as endpoint,
+            _noted(store, service, endpoint),
+        ):
+            yield endpoint
 
 
 def rendered(model: str, *, storage: str, overrides: tuple[str, ...] = (), route: str = "/") -> Rendered:

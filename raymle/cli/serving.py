@@ -188,4 +188,12 @@ def token(
     """Make a bearer token, shown once and kept as a hash; list them, or revoke one."""
     from raymle.serve import auth
 
-    return _token(auth, file, name, days, revoke=revoke, json=json)
+    if name is None:
+        known = [(each.name, each.created, each.expires or "") for each in auth.read(file)]
+        document = [{"name": each, "created": created, "expires": expires} for each, created, expires in known]
+        return Answer(document, table(("token of", "since", "until"), known), json)
+    if revoke:
+        auth.revoke(file, name)
+        return Answer({"name": name, "revoked": True}, f"{name}'s token is no longer good", json)
+    secret = auth.add(file, name, days=days)
+    return Answer({"name": name, "token": secret}, secret, json, note="it is shown this once; the file has its hash")

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,12 @@ import pyarrow as pa
 
 from raymle.config import ServeConfig
 from raymle.errors import RaymleError
+from raymle.model import read_contents, read_transform
 from raymle.serve import history, slot, traffic
 from raymle.serve.app import Answer, Call
 from raymle.serve.batching import Predictions
-from raymle.serve.history import Event, State, Wanted
+from raymle.serve.history import Event, Model, State, Wanted
+from raymle.serve.limits import Overloaded
 from raymle.serve.metrics import Metrics
 from raymle.serve.service import Service, place_of, store_of
 from raymle.serve.slot import Slot
@@ -37,48 +40,58 @@ class Rival(NamedTuple):
 
 
 class Lineup:
-    """Champion and challenger of one replica."""
+    """Champion and challenger of one replica.
 
-    def __init__(self, service: Service, replica: str, metrics: Metrics | None) -> None:
-        self._service, self._replica, self._metrics = service, replica, metrics
+    Args:
+        service: What is served.
+        replica: How this process is called in the history.
+        folder: Where the replicas of this node count.
+    """
+
+    def __init__(self, service: Service, replica: str, folder: Path) -> None:
+        self._service, self._replica = service, replica
         self._store = store_of(service)
-        self._state = State()
+        self._state = history.read(self._store, service.name) if self._store else State()
         self._refused: set[int] = set()
         self._doubted: dict[int, float] = {}
         self._unsaid: deque[Event] = deque()
         self._comparing: set[asyncio.Task[None]] = set()
+        self._running = 0
+        first = self._first()
+        place = place_of(first, self._store)
+        self.metrics = Metrics(folder, service.name, read_contents(place).data_schema, read_transform(place))
         self.rival: Rival | None = None
-        self.champion = self._first()
+        self.champion = self._open(first, like=None)
 
     @property
     def config(self) -> ServeConfig:
         """How the model is served."""
         return self._service.config
 
-    def _first(self) -> Slot:
-        """Open the version that others have taken already, or else the one that the service began with."""
-        model = self._service.model
-        if self._store:
-            self._state = history.read(self._store, self._service.name)
-            wanted = self._current(self._state)
-            said = self._state.answers_to(wanted.number) if wanted else ()
-            if wanted and any(each.kind == "taken" for each in said):
-                model = wanted.model
-        return self._open(model, like=None)
+    def _first(self) -> Model:
+        """Return the version that others have taken already, or else the one that the service began with."""
+        wanted = self._current(self._state)
+        said = self._state.answers_to(wanted.number) if wanted else ()
+        return wanted.model if wanted and any(each.kind == "taken" for each in said) else self._service.model
 
-    def _open(self, model: history.Model, *, like: Slot | None) -> Slot:
+    def _open(self, model: Model, *, like: Slot | None) -> Slot:
         folder = place_of(model, self._store)
         schema = like.bundle.schema if like else None
-        return slot.within(
-            self.config.load_timeout_s, model, folder, self.config, metrics=self._metrics, like=schema
-        )  # fmt: skip
+        found = slot.within(self.config.load_timeout_s, model, folder, self.config, metrics=self.metrics, like=schema)
+        self.metrics.loaded(
+            model.version, found.bundle.runtime, schema=found.bundle.schema, transform=found.bundle.transform
+        )
+        return found
 
     def _current(self, state: State) -> Wanted | None:
         wanted = state.champion
         return wanted if wanted and wanted.number >= self._service.since else None
 
-    def keep_up(self) -> None:
-        """Read what is new in the history, and follow it; called every now and then by one thread."""
+    def look(self) -> None:
+        """Follow what is new in the history, judge the challenger; one thread calls it every now and then."""
+        self.metrics.running(self._running)
+        self.metrics.queued(self.champion.predict.waiting)
+        self._judge()
         if self._store is None:
             return
         while self._unsaid:
@@ -86,9 +99,13 @@ class Lineup:
         self._state = history.read(self._store, self._service.name, self._state)
         wanted = self._current(self._state)
         if wanted and wanted.model.version != self.champion.model.version:
-            self.champion = self._tried(wanted) or self.champion
+            self._replace(self._tried(wanted))
         self.rival = self._challenger(self._state.challenger)
-        self._judge()
+
+    def _replace(self, found: Slot | None) -> None:
+        if found:
+            before, self.champion = self.champion, found
+            self.metrics.unloaded(before.model.version)
 
     def _challenger(self, wanted: Wanted | None) -> Rival | None:
         rival = self.rival
@@ -142,14 +159,28 @@ class Lineup:
             self.rival = None
             self._refused.add(rival.wanted.number)
             self._unsaid.append(self._event("withdrawn", rival.wanted, why))
-            self._count("withdrawn", rival)
+            self.metrics.challenger("withdrawn", rival.wanted.model.version)
 
     async def answer(self, table: pa.Table, call: Call) -> Answer:
         """Return the predictions of a request's rows, and which version made them.
 
         Raises:
             TimeoutError: the request's deadline passed.
+            Overloaded: too many wait already.
         """
+        if self.champion.predict.waiting >= self.config.queue:
+            raise Overloaded
+        self._running += 1
+        try:
+            return await self._answered(table, call)
+        finally:
+            self._running -= 1
+
+    def observe(self, status: int, seconds: float, rows: int) -> None:
+        """Count a request to /predict."""
+        self.metrics.request(self.champion.model.version, status, seconds, rows)
+
+    async def _answered(self, table: pa.Table, call: Call) -> Answer:
         rival = self.rival
         found = await self._from_challenger(rival, table, call) if rival and _is_its(rival, call) else None
         if rival and found is not None:
@@ -167,7 +198,8 @@ class Lineup:
 
     async def _from_challenger(self, rival: Rival, table: pa.Table, call: Call) -> Predictions | None:
         """Ask the challenger, for half of the time that is left; None when it fails, and the champion answers."""
-        self._count("shadow" if rival.wanted.shadow else "canary", rival)
+        version = rival.wanted.model.version
+        self.metrics.challenger("shadow" if rival.wanted.shadow else "canary", version)
         side = rival.seen.challenger
         side.requests += 1
         started = time.monotonic()
@@ -178,7 +210,7 @@ class Lineup:
             found = None
         if found is None or not np.isfinite(found).all():
             side.errors += 1
-            self._count("error", rival)
+            self.metrics.challenger("error", version)
             self._judge()
             return None
         side.seconds.append(time.monotonic() - started)
@@ -198,7 +230,7 @@ class Lineup:
         rival.seen.compared += len(ours)
         rival.seen.disagreed += differing
         if differing:
-            self._count("disagreed", rival)
+            self.metrics.challenger("disagreed", rival.wanted.model.version)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Compare later, unless too many comparisons wait already."""
@@ -208,10 +240,6 @@ class Lineup:
         task = asyncio.get_running_loop().create_task(work)
         self._comparing.add(task)
         task.add_done_callback(self._comparing.discard)
-
-    def _count(self, event: str, rival: Rival) -> None:
-        if self._metrics:
-            self._metrics.challenger(event, rival.wanted.model.version)
 
 
 def _is_its(rival: Rival, call: Call) -> bool:

@@ -1,12 +1,12 @@
 """One process of Ray Serve with the model in it."""
 
+import getpass
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raymle.errors import RaymleError
-from raymle.serve.lineup import Lineup
-from raymle.serve.metrics import Metrics
 from raymle.serve.render import DEPLOYMENT
 from raymle.serve.service import Service
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from raymle.serve.app import App
 
-LOOK_S = 0.5
-"""How often a replica looks for what is new; in an object store ten times as seldom."""
+LOOK_S, REMOTE = 0.5, 10
+"""How often a replica looks for what is new, and how many times as seldom in an object store."""
 
 
 def build(args: dict[str, Any]) -> "Application":
@@ -33,24 +33,51 @@ class Replica:
     def __init__(self, service: dict[str, Any]) -> None:
         from ray import serve
 
+        from raymle.serve.lineup import Lineup
+
         self._service = Service.model_validate(service)
-        self._name = serve.get_replica_context().replica_id.unique_id
-        self._lineup = Lineup(self._service, self._name)
+        name = str(serve.get_replica_context().replica_id.unique_id)
+        self._lineup = Lineup(self._service, name, _folder(self._service))
         self._ended = threading.Event()
-        threading.Thread(target=self._follow, daemon=True, name="follows the history").start()
+        threading.Thread(target=self._look, daemon=True, name="follows the history").start()
 
     def __serve_build_asgi_app__(self) -> "App":
         """Return the app that Serve puts behind its proxy."""
-        raise NotImplementedError
+        from raymle.serve.app import Card, application
+        from raymle.serve.auth import Tokens
+        from raymle.serve.limits import configured
 
-    def _follow(self) -> None:
+        config, lineup = self._service.config, self._lineup
+        bundle = lineup.champion.bundle
+        return application(
+            lineup.answer,
+            Card(bundle.schema, self._service.name, lambda: lineup.champion.model.version, bundle.transform),
+            limits=configured(config),
+            auth=Tokens(Path(config.auth.tokens), config.auth.rate_per_s) if config.auth else None,
+            metrics=lineup.metrics.text,
+            observe=lineup.observe,
+            page=config.page,
+        )
+
+    def _look(self) -> None:
         remote = "://" in (self._service.storage or "")
-        while not self._ended.wait(LOOK_S * (10 if remote else 1)):
+        while not self._ended.wait(LOOK_S * (REMOTE if remote else 1)):
             try:
-                self._lineup.keep_up()
+                self._lineup.look()
             except RaymleError:  # a storage that cannot be reached changes nothing
                 continue
 
     def __del__(self) -> None:
-        """Stop to follow, when Serve takes the replica away."""
+        """Stop to look, when Serve takes the replica away."""
         self._ended.set()
+        self._lineup.metrics.close()
+
+
+def _folder(service: Service) -> Path:
+    """Return the folder in which the replicas of this node count, which nobody else reads."""
+    if service.metrics:
+        folder = Path(service.metrics)
+    else:
+        folder = Path(tempfile.gettempdir()) / f"raymle-metrics-{getpass.getuser()}" / service.name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

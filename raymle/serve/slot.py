@@ -33,7 +33,7 @@ class Slot(NamedTuple):
 
 
 def within(
-    seconds: float, model: Model, folder: Path, config: ServeConfig, *, metrics: Metrics | None, like: Schema | None
+    seconds: float, model: Model, folder: Path, config: ServeConfig, *, metrics: Metrics, like: Schema | None
 ) -> Slot:
     """Open a version, and give up on one that takes too long.
 
@@ -61,9 +61,7 @@ def within(
     return found
 
 
-def opened(
-    model: Model, folder: Path, config: ServeConfig, *, metrics: Metrics | None = None, like: Schema | None = None
-) -> Slot:
+def opened(model: Model, folder: Path, config: ServeConfig, *, metrics: Metrics, like: Schema | None) -> Slot:
     """Load a version, hold it against the served columns and its golden rows, and warm it up."""
     bundle = load(folder)
     if like is not None and (why := other_question(like, bundle.schema)):
@@ -101,11 +99,10 @@ def _seconds(bundle: Bundle, rows: pa.Table) -> float:
     return time.perf_counter() - started
 
 
-def _counted(bundle: Bundle, version: str, metrics: Metrics | None, table: pa.Table) -> Predictions:
+def _counted(bundle: Bundle, version: str, metrics: Metrics, table: pa.Table) -> Predictions:
     """Predict a batch, and count it."""
     started = time.perf_counter()
     predictions = bundle.predict(table)
-    if metrics:
-        metrics.batch(version, table.num_rows, time.perf_counter() - started)
-        metrics.served(version, table, predictions)
+    metrics.batch(version, table.num_rows, time.perf_counter() - started)
+    metrics.served(version, table, predictions)
     return predictions

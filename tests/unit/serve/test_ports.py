@@ -1,31 +1,26 @@
+"""Where a server may listen."""
+
 import os
 import socket
 
 import pytest
-
 from raymle.config import ServeConfig
-from raymle.errors import SecurityError, SetupError, UsageError
-from raymle.serve.deployment import check, free_port, serving
+from raymle.errors import SecurityError, SetupError
+from raymle.serve.ports import check, free_port, url
+
+AUTH = {"tokens": "tokens.json"}
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "10.0.0.1", "example.com", ""])
-def test_listening_beyond_this_machine_is_refused(host):
+def test_listening_beyond_this_machine_needs_auth(host):
     with pytest.raises(SecurityError, match="there is no auth"):
         check(ServeConfig(host=host))
+    check(ServeConfig.model_validate({"host": host, "auth": AUTH}))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_is_fine(host):
     check(ServeConfig(host=host))
-
-
-@pytest.mark.parametrize(
-    "later",
-    [{"auth": {}}, {"tls": {"cert": "a"}}, {"capture": {}}, {"replicas": {"min": 1, "max": 2}}],
-)
-def test_what_comes_later_is_refused_with_a_sentence(later):
-    with pytest.raises(UsageError, match="comes later"):
-        check(ServeConfig.model_validate(later))
 
 
 def test_a_taken_port_names_its_holder_and_a_free_one():
@@ -43,10 +38,15 @@ def test_port_0_takes_a_free_one():
     assert free_port("127.0.0.1", 0) > 1023
 
 
-def test_a_model_with_the_users_own_transforms_is_not_served_without_them(tmp_path):
-    (tmp_path / "bundle.json").write_text('{"transforms": ["features:clip"]}')
-    with (
-        pytest.raises(UsageError, match="serving those comes later"),
-        serving(ServeConfig(), tmp_path, name="churn", version="1"),
-    ):
-        pass
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"host": "127.0.0.1", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "::1", "port": 8000}, "http://[::1]:8000"),
+        ({"host": "0.0.0.0", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "127.0.0.1", "tls": {"certificate": "c", "key": "k"}}, "https://127.0.0.1:8000"),
+    ],
+)
+def test_the_address_is_one_that_a_client_can_use(values, expected):
+    assert url(ServeConfig.model_validate(values)) == expected
+    assert url(ServeConfig.model_validate(values), "/churn") == f"{expected}/churn"
