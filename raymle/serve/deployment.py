@@ -23,7 +23,9 @@ from raymle.serve.wire import Limits
 
 if TYPE_CHECKING:
     from ray.serve import Application
-    from starlette.applications import Starlette
+
+    from raymle.serve.app import Answer, Call
+    from raymle.serve.asgi import App
 
 APP = "raymle"
 CONTROLLER = "SERVE_CONTROLLER_ACTOR"
@@ -211,17 +213,19 @@ class Replica:
         row = wire.encode({"rows": [example(schema)]})
         self._bundle.predict(wire.parse(row, schema, Limits()))
 
-    def __serve_build_asgi_app__(self) -> "Starlette":
+    def __serve_build_asgi_app__(self) -> "App":
         """Return the app that Serve puts behind its proxy."""
-        from raymle.serve.app import application
+        from raymle.serve.app import Card, application
 
-        return application(self._predict, self._bundle.schema, name=self._name, version=self._version)
+        card = Card(self._bundle.schema, self._name, lambda: self._version, self._bundle.transform)
+        return application(self._predict, card)
 
-    async def _predict(self, table: pa.Table) -> np.ndarray:
+    async def _predict(self, table: pa.Table, _: "Call") -> "Answer":
+        from raymle.serve.app import Answer
+
         if table.num_rows >= self._rows:
-            return await asyncio.to_thread(self._bundle.predict, table)
-        predicted: np.ndarray = await self._together(table)
-        return predicted
+            return Answer(await asyncio.to_thread(self._bundle.predict, table), self._version)
+        return Answer(await self._together(table), self._version)
 
     async def _predict_all(self, tables: list[pa.Table]) -> list[np.ndarray]:
         predicted = await asyncio.to_thread(self._bundle.predict, pa.concat_tables(tables).combine_chunks())

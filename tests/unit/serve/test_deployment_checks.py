@@ -21,7 +21,12 @@ def test_loopback_is_fine(host):
 
 @pytest.mark.parametrize(
     "later",
-    [{"auth": {}}, {"tls": {"cert": "a"}}, {"capture": {}}, {"replicas": {"min": 1, "max": 2}}],
+    [
+        {"auth": {"tokens": "tokens.json"}},
+        {"tls": {"certificate": "a.pem", "key": "b.pem"}},
+        {"capture": {}},
+        {"replicas": {"min": 1, "max": 2}},
+    ],
 )
 def test_what_comes_later_is_refused_with_a_sentence(later):
     with pytest.raises(UsageError, match="comes later"):
