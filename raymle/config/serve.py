@@ -31,6 +31,42 @@ class BatchConfig(Section):
     """How long the first row waits for others."""
 
 
+class CopyConfig(Section):
+    """What one copy of the model needs."""
+
+    cpu: float = Field(1, gt=0)
+    """CPU cores of one copy."""
+    gpu: float = Field(0, ge=0)
+    """GPUs of one copy; a fraction shares one."""
+
+
+class AuthConfig(Section):
+    """Who may ask."""
+
+    tokens: str = Field(min_length=1)
+    """File of hashed bearer tokens; it is read again when it changes."""
+    rate_per_s: float | None = Field(None, gt=0)
+    """Most requests a second of one token; null does not count them."""
+
+
+class TlsConfig(Section):
+    """What encrypts the connection."""
+
+    certificate: str = Field(min_length=1)
+    """PEM file of the certificate, with its chain."""
+    key: str = Field(min_length=1)
+    """PEM file of its private key."""
+
+
+class RequestLimitsConfig(Section):
+    """What one request may ask for."""
+
+    body_mib: float = Field(8, gt=0, le=1024)
+    """MiB of a body."""
+    rows: int = Field(10_000, ge=1)
+    """Rows of a body."""
+
+
 class ServeConfig(Section):
     """Where and how a model answers."""
 
@@ -40,11 +76,19 @@ class ServeConfig(Section):
     """Port to listen on; 0 takes a free one."""
     replicas: ReplicasConfig = ReplicasConfig()
     """How many copies answer."""
+    resources: CopyConfig = CopyConfig()
+    """What one copy needs."""
     batch: BatchConfig = BatchConfig()
     """How requests are put together."""
-    auth: dict[str, Any] | None = None
+    timeout_s: float = Field(30, gt=0)
+    """Seconds until a request that has no answer yet fails; a client may ask for fewer."""
+    limits: RequestLimitsConfig = RequestLimitsConfig()
+    """What one request may ask for."""
+    page: bool = True
+    """Whether there is a page at / to try the model on."""
+    auth: AuthConfig | None = None
     """Bearer tokens; null is only for loopback."""
-    tls: dict[str, Any] | None = None
+    tls: TlsConfig | None = None
     """Certificate and key."""
     capture: dict[str, Any] | None = None
     """What is kept of the traffic."""

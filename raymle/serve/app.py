@@ -1,114 +1,241 @@
-"""One ASGI app over one model: validate, predict, answer; every fault of a client's is a typed 4xx."""
+"""One ASGI app over one model: validate, predict, answer; every fault of a client's is a typed 4xx.
+
+Plain ASGI, without a framework's request, routing and middleware: those cost more than the model of one row.
+"""
 
 import asyncio
-import re
-import secrets
+import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import pyarrow as pa
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
 
+from raymle.data.transform import Transform
 from raymle.records import Schema
-from raymle.serve import wire
+from raymle.serve import arrow, layout, request, try_it, wire
+from raymle.serve.asgi import App, Reply, Send, no_request, respond, while_connected
+from raymle.serve.auth import Tokens
+from raymle.serve.limits import Limits, RequestError
 from raymle.serve.openapi import openapi
-from raymle.serve.wire import Limits, RequestError
+from raymle.serve.request import ARROW, JSON, Asked, Headers, Receive
 
-Predict = Callable[[pa.Table], Awaitable[np.ndarray]]
-Endpoint = Callable[[Request], Awaitable[Response]]
+LARGE_BODY = 2**18
+"""Bytes from which a body is parsed in a thread, so that others are answered meanwhile."""
+PREDICT = "/predict"
+OPEN = frozenset({"/", "/health/live", "/health/ready"})
+"""Paths that need no token: they say nothing of the model."""
+
+logger = logging.getLogger(__name__)
+
+
+class Call(NamedTuple):
+    """One request for predictions."""
+
+    request_id: str
+    key: str | None
+    """By which a caller always gets the same version; header X-Sticky-Key."""
+    deadline: float
+    """On the monotonic clock: later nobody waits for the answer."""
+
+
+class Answer(NamedTuple):
+    """Predictions, and the version of the model that made them."""
+
+    predictions: np.ndarray
+    version: str
+
+
+class Card(NamedTuple):
+    """What the app tells of its model."""
+
+    schema: Schema
+    name: str
+    version: Callable[[], str]
+    """Asked anew each time: the champion can change while the app runs."""
+    transform: Transform | None = None
+    """Knows what training saw, for the examples."""
+
+
+Predict = Callable[[pa.Table, Call], Awaitable[Answer]]
+Observe = Callable[[int, float, int], None]
 
 
 def application(
-    predict: Predict, schema: Schema, *, name: str, version: str, limits: Limits | None = None
-) -> Starlette:
-    """Return the app of a loaded model; ``predict`` takes a table of features that was checked."""
+    predict: Predict,
+    card: Card,
+    *,
+    limits: Limits | None = None,
+    auth: Tokens | None = None,
+    ready: Callable[[], bool] = lambda: True,
+    metrics: Callable[[], bytes] | None = None,
+    observe: Observe | None = None,
+    page: bool = True,
+) -> App:
+    """Return the ASGI app of a loaded model.
+
+    Args:
+        predict: Takes a table of features that was checked; may raise RequestError, such as Overloaded.
+        card: What the app tells of its model.
+        limits: What one request may ask for.
+        auth: Who may ask; None lets everybody.
+        ready: Whether predictions can be asked for; /health/ready is 503 until then.
+        metrics: Returns the text of /metrics in Prometheus' format.
+        observe: Takes status, seconds and rows of each request to /predict, once; 499 is a client who left.
+        page: Whether there is a page to try the model on.
+    """
     limits = limits or Limits()
-    document = wire.encode(openapi(schema, name=name, version=version, limits=limits))
+    told = _told(card, limits=limits, ready=ready, metrics=metrics, page=page, auth=auth is not None)
+    expected = layout.of(card.schema)
+    predictions = _Predictions(predict, card.schema, limits, read={
+        JSON: lambda body: wire.read(body, expected, limits),
+        ARROW: lambda body: arrow.read(body, expected, limits),
+    })  # fmt: skip
+    return _Service(predictions, told, limits, auth, card.version, observe).handle
 
-    async def post_predict(request: Request) -> Response:
-        table = wire.parse(await _body(request, limits), schema, limits)
-        return _json(wire.answer(await predict(table), schema, version))
 
-    async def live(_: Request) -> Response:
-        return _json(wire.encode({"status": "live"}))
+def _told(
+    card: Card,
+    *,
+    limits: Limits,
+    ready: Callable[[], bool],
+    metrics: Callable[[], bytes] | None,
+    page: bool,
+    auth: bool,
+) -> dict[str, Callable[[], Reply]]:
+    """Return what each path but /predict answers."""
 
-    async def ready(_: Request) -> Response:
-        return _json(wire.encode({"status": "ready", "model": name, "version": version}))
+    def readiness() -> Reply:
+        if not ready():
+            raise RequestError("the model is not ready", status=503, kind="not_ready", headers={"Retry-After": "1"})
+        known = {} if auth else {"model": card.name, "version": card.version()}
+        return Reply(wire.encode({"status": "ready"} | known))
 
-    async def describe(_: Request) -> Response:
-        return _json(document)
+    def document() -> Reply:
+        described = openapi(
+            card.schema, card.transform, name=card.name, version=card.version(), limits=limits, auth=auth,
+            metrics=metrics is not None,
+        )  # fmt: skip
+        return Reply(wire.encode(described))
 
-    routes = {
-        "/predict": post_predict,
-        "/health/live": live,
-        "/health/ready": ready,
-        "/openapi.json": describe,
+    told = {
+        "/health/live": lambda: Reply(wire.encode({"status": "live"})),
+        "/health/ready": readiness,
+        "/openapi.json": document,
     }
-    return Starlette(
-        routes=[
-            Route(path, _framed(endpoint, version), methods=["POST" if endpoint is post_predict else "GET"])
-            for path, endpoint in routes.items()
-        ],
-        exception_handlers={HTTPException: _http_error},
-    )
+    if page:
+        html = Reply(try_it.page().encode(), content_type="text/html; charset=utf-8", headers=try_it.HEADERS)
+        told["/"] = lambda: html
+    if metrics is not None:
+        told["/metrics"] = lambda: Reply(metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    return told
 
 
-def _framed(endpoint: Endpoint, version: str) -> Endpoint:
-    """Turn refusals into their response, and put the two headers on every response."""
+@final
+@dataclass(frozen=True)
+class _Service:
+    """Who is let in, what they asked for, and that every one of them gets an answer."""
 
-    async def framed(request: Request) -> Response:
+    predictions: "_Predictions"
+    told: dict[str, Callable[[], Reply]]
+    limits: Limits
+    auth: Tokens | None
+    version: Callable[[], str]
+    observe: Observe | None
+
+    async def handle(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer as ASGI asks."""
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
+            await no_request(scope, receive, send)
+
+    async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
+        now = asyncio.get_running_loop().time
+        started, status, rows = now(), 499, 0
+        headers: Headers = dict(scope["headers"])
+        request_id = request.request_id(headers)
         try:
-            response = await endpoint(request)
+            reply = await self._reply(scope, headers, receive, request_id)
+            status, rows = reply.status, reply.rows
+        finally:
+            if self.observe is not None and scope["path"] == PREDICT:
+                self.observe(status, now() - started, rows)
+        await respond(reply, send, request_id=request_id, version=reply.version or self._champion(status))
+
+    def _champion(self, status: int) -> str:
+        return "" if status == 401 else self.version()
+
+    async def _reply(self, scope: Any, headers: Headers, receive: Receive, request_id: str) -> Reply:
+        try:
+            if scope["path"] == PREDICT and scope["method"] == "POST":
+                asked = await self._asked(headers, receive)
+                return await self.predictions.reply(asked, headers, receive, request_id)
+            return self._tell(scope["path"], scope["method"], headers)
         except RequestError as refused:
-            response = _json(wire.error(refused), refused.status)
-        response.headers["X-Model-Version"] = version
-        response.headers["X-Request-Id"] = _request_id(request)
-        return response
+            return Reply(wire.error(refused), refused.status, headers=refused.headers)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            message = f"this is a fault of the server's; its log knows it as {request_id}"
+            return Reply(wire.error(RequestError(message, kind="internal")), 500)
 
-    return framed
+    def _admit(self, headers: Headers) -> None:
+        if self.auth is not None:
+            self.auth.admit(headers.get(b"authorization", b""))
 
+    async def _asked(self, headers: Headers, receive: Receive) -> Asked:
+        try:
+            self._admit(headers)
+            return request.asked(headers, self.limits)
+        except RequestError:
+            await request.drain(receive, self.limits)
+            raise
 
-async def _body(request: Request, limits: Limits) -> bytes:
-    """Read the body, keep no more of it than the limit, then judge its headers and its size."""
-    headers = request.headers
-    wire.check_length(headers.get("content-length", ""), limits)
-    body, size = bytearray(), 0
-    try:
-        async with asyncio.timeout(limits.seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size <= limits.body:
-                    body += chunk
-                elif size > limits.read:
-                    break
-    except TimeoutError:
-        raise RequestError(f"the body took over {limits.seconds:g} s", status=408, kind="timeout") from None
-    except ClientDisconnect:
-        raise RequestError("the client left before the body was whole", kind="disconnected") from None
-    wire.check_type(headers.get("content-type", ""), headers.get("content-encoding", ""))
-    if size > limits.body:
-        raise wire.too_large(limits)
-    return bytes(body)
-
-
-async def _http_error(_: Request, exception: Exception) -> Response:
-    status = exception.status_code if isinstance(exception, HTTPException) else 500
-    kind = {404: "not_found", 405: "method_not_allowed"}.get(status, "bad_request")
-    message = f"{kind.replace('_', ' ')}; the paths are in /openapi.json"
-    response = _json(wire.error(RequestError(message, status=status, kind=kind)), status)
-    response.headers.update(getattr(exception, "headers", None) or {})
-    return response
+    def _tell(self, path: str, method: str, headers: Headers) -> Reply:
+        if path != PREDICT and path not in self.told:
+            raise RequestError("there is no such path; they are in /openapi.json", status=404, kind="not_found")
+        if path == PREDICT or method not in {"GET", "HEAD"}:
+            allowed = "POST" if path == PREDICT else "GET, HEAD"
+            message = f"{path} takes {allowed}"
+            raise RequestError(message, status=405, kind="method_not_allowed", headers={"Allow": allowed})
+        if path not in OPEN:
+            self._admit(headers)
+        return self.told[path]()
 
 
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
+@final
+@dataclass(frozen=True)
+class _Predictions:
+    """From a body to the model and back, within the time there is."""
 
+    predict: Predict
+    schema: Schema
+    limits: Limits
+    read: dict[str, Callable[[bytes], pa.Table]]
 
-def _request_id(request: Request) -> str:
-    """Return the caller's id when it is harmless in a log line, else a new one."""
-    given = request.headers.get("x-request-id", "")
-    return given if re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII) else secrets.token_hex(8)
+    async def reply(self, asked: Asked, headers: Headers, receive: Receive, request_id: str) -> Reply:
+        """Return the predictions for a body that has yet to come, or refuse."""
+        now = asyncio.get_running_loop().time
+        deadline, reading, body = now() + asked.seconds, min(asked.seconds, self.limits.seconds), None
+        try:
+            async with asyncio.timeout(reading) as clock:
+                body = await request.body(receive, headers, self.limits)
+                clock.reschedule(deadline)
+                table = await self._table(body, asked.sent)
+                work = self.predict(table, Call(request_id, asked.key, deadline))
+                answer = await while_connected(work, receive, clock)
+        except TimeoutError:
+            if body is None:
+                raise RequestError(f"the body took over {reading:g} s", status=408, kind="timeout") from None
+            if now() < deadline:
+                raise request.left() from None
+            raise RequestError(f"no answer within {asked.seconds:g} s", status=504, kind="deadline") from None
+        encode = wire.answer if asked.wanted == JSON else arrow.answer
+        content = encode(answer.predictions, self.schema, answer.version)
+        return Reply(content, content_type=asked.wanted, rows=table.num_rows, version=answer.version)
+
+    async def _table(self, body: bytes, sent: str) -> pa.Table:
+        if len(body) < LARGE_BODY:
+            return self.read[sent](body)
+        return await asyncio.to_thread(self.read[sent], body)

@@ -1,75 +1,42 @@
-"""What goes over the wire: bytes to a checked table, predictions to bytes. Nothing is ever unpickled."""
+"""JSON over the wire: bytes to a checked table, predictions to bytes. Nothing is ever unpickled."""
 
 import json
-import math
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from difflib import get_close_matches
+import re
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
-from raymle.errors import RaymleError
-from raymle.records import Column, Record, Schema
+from raymle.records import Schema
+from raymle.serve import layout, values
+from raymle.serve.layout import Layout
+from raymle.serve.limits import (
+    SHOWN_FAULTS,
+    Fault,
+    Limits,
+    Overloaded,
+    RequestError,
+    check_count,
+    fault,
+    faulty,
+    invalid,
+    too_large,
+)
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
-SHOWN_FAULTS = 20
-_ABSENT = object()
+__all__ = ["Limits", "Overloaded", "RequestError", "answer", "encode", "error", "finite", "parse", "read"]
 
-
-class Limits(Record):
-    """What one request may ask for."""
-
-    body: int = 8 * 2**20
-    """Bytes that are parsed."""
-    read: int = 64 * 2**20
-    """Bytes that are read: a client that is cut off while it sends never sees why."""
-    rows: int = 10_000
-    seconds: float = 10
-    """How long a body may take to arrive."""
-
-
-class RequestError(RaymleError):
-    """A request that gets a 4xx: the client's fault, and what it was."""
-
-    exit_code = 3
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 400,
-        kind: str = "bad_request",
-        rows: Sequence[dict[str, Any]] = (),
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-        self.rows = list(rows)
+SHAPES = 'the body must be {"rows": [{"column": value, ...}, ...]} or {"columns": {"column": [value, ...], ...}}'
+FEW_ROWS = 8
+"""Up to which rows go to Arrow one by one; more go by columns."""
+_TEXTS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_LONG_INTEGER = re.compile(rb"(?<![0-9.])[0-9]{19,}(?![0-9.eE])")
+_DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
+_MANY_DIGITS = b"0" * 19
 
 
-def check_type(content_type: str, content_encoding: str) -> None:
-    """Refuse with 415 what does not say that it is plain JSON."""
-    kind, _, parameters = content_type.lower().partition(";")
-    charset = parameters.strip().removeprefix("charset=").strip('"')
-    if kind.strip() != "application/json" or charset not in {"", "utf-8", "utf8"}:
-        message = f"the content type is {content_type[:80]!r}, not application/json in UTF-8"
-        raise RequestError(message, status=415, kind="content_type")
-    if content_encoding.lower() not in {"", "identity"}:
-        message = f"the body is encoded as {content_encoding[:80]!r}; send it plain"
-        raise RequestError(message, status=415, kind="content_encoding")
-
-
-def check_length(content_length: str, limits: Limits) -> None:
-    """Refuse with 413 a body that says it is too large to be even read and thrown away."""
-    if content_length.isdecimal() and (len(content_length) > 18 or int(content_length) > limits.read):
-        raise too_large(limits)
-
-
-def too_large(limits: Limits) -> RequestError:
-    """Return the refusal of a body over the limit."""
-    return RequestError(f"the body is over {limits.body:,} bytes", status=413, kind="too_large")
+class _Unsure(Exception):  # noqa: N818  it never leaves this module
+    """The quick parser may not say the same as the strict one."""
 
 
 def parse(body: bytes, schema: Schema, limits: Limits) -> pa.Table:
@@ -78,23 +45,50 @@ def parse(body: bytes, schema: Schema, limits: Limits) -> pa.Table:
     Raises:
         RequestError: it is not JSON (400), too large (413), or a row does not fit (422, naming it).
     """
+    return read(body, layout.of(schema), limits)
+
+
+def read(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
+    """Do what ``parse`` does for a layout that is kept from request to request."""
     if len(body) > limits.body:
         raise too_large(limits)
-    rows = _rows(_json(body), limits)
-    known = {column.name for column in schema.columns}
-    if strange := set().union(*rows) - known:
-        raise _strange_column(min(strange), rows, schema)
-    faults: list[dict[str, Any]] = []
-    arrays = {column.name: _array(rows, column, faults) for column in schema.features}
-    if faults:
-        first = faults[0]
-        message = f"row {first['row']}, column {first['column']!r}: {first['reason']}"
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise _invalid(message + more, faults[:SHOWN_FAULTS])
-    return pa.table(arrays)
+    try:
+        document = _quick(body)
+    except _Unsure:
+        document = _strict(body)
+    match document:
+        case {"rows": list(rows), **others} if not others:
+            return _from_rows(rows, expected, limits)
+        case {"columns": dict(columns), **others} if not others:
+            return _from_columns(columns, expected, limits)
+    raise invalid(SHAPES)
 
 
-def _json(body: bytes) -> Any:
+def _quick(body: bytes) -> Any:
+    """Parse with orjson, which refuses NaN, infinity and depth, but not a key that comes twice."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise _Unsure from None
+    if _MANY_DIGITS in body.translate(_DIGITS) and _LONG_INTEGER.search(body):  # orjson makes it a float
+        raise _Unsure
+    keys = _keys(document)
+    if body.count(b":") != keys and _TEXTS.sub(b"", body).count(b":") != keys:
+        raise _Unsure  # each key has its colon: there are keys that the document does not hold
+    return document
+
+
+def _keys(document: Any) -> int:
+    """Count the keys of a document of one of the two shapes."""
+    if type(document) is not dict:
+        return 0
+    inner = document.get("rows") or document.get("columns")
+    parts = inner if type(inner) is list else [inner]
+    return len(document) + sum([len(part) for part in parts if type(part) is dict])
+
+
+def _strict(body: bytes) -> Any:
+    """Parse again for the reason why not, or for what only this parser knows exactly."""
     try:
         return json.loads(body.decode(), parse_constant=_no_constant, object_pairs_hook=_unique)
     except UnicodeDecodeError as error:
@@ -116,119 +110,55 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _rows(document: Any, limits: Limits) -> list[dict[str, Any]]:
-    if not isinstance(document, dict) or set(document) != {"rows"} or not isinstance(document["rows"], list):
-        raise _invalid('the body must be {"rows": [{"column": value, ...}, ...]}')
-    rows: list[Any] = document["rows"]
-    if not rows:
-        raise _invalid("rows is empty")
-    if len(rows) > limits.rows:
-        message = f"{len(rows):,} rows in one request; at most {limits.rows:,}"
-        raise RequestError(message, status=413, kind="too_many_rows")
+def _from_rows(rows: list[Any], expected: Layout, limits: Limits) -> pa.Table:
+    check_count(len(rows), limits)
+    table = _one_by_one(rows, expected) if len(rows) <= FEW_ROWS else None
+    if table is not None:
+        return table
     for index, row in enumerate(rows):
-        if not isinstance(row, dict):
-            fault = {"row": index, "column": None, "reason": "a row is an object of columns and values"}
-            raise _invalid(f"row {index} is not an object", [fault])
-    return rows
+        if type(row) is not dict:
+            reason = "a row is an object of columns and values"
+            raise invalid(f"row {index} is not an object", [fault(index, None, reason)])
+    if strangers := expected.strangers(set().union(*rows)):
+        raise expected.strange(strangers[0], next(index for index, row in enumerate(rows) if strangers[0] in row))
+    columns = {name: [row.get(name, values.ABSENT) for row in rows] for name, _ in expected.converters}
+    return _table(columns, expected)
 
 
-def _invalid(message: str, faults: Sequence[dict[str, Any]] = ()) -> RequestError:
-    return RequestError(message, status=422, kind="invalid_rows", rows=faults)
-
-
-def _strange_column(name: str, rows: list[dict[str, Any]], schema: Schema) -> RequestError:
-    near = get_close_matches(name[:200], [column.name for column in schema.columns], 1)
-    reason = f"there is no such column{f'; did you mean {near[0]!r}?' if near else ''}"
-    index = next(index for index, row in enumerate(rows) if name in row)
-    fault = {"row": index, "column": name[:200], "reason": reason}
-    return _invalid(f"row {index}, column {name[:200]!r}: {reason}", [fault])
-
-
-def _array(rows: list[dict[str, Any]], column: Column, faults: list[dict[str, Any]]) -> pa.Array:
-    """Return a column in its Arrow type; a value that does not fit becomes a fault and a null."""
-    values = [row.get(column.name, _ABSENT) for row in rows]
-    convert, arrow = _CONVERT.get(column.type, (_text, pa.string()))
-    quick = _number_column(values) if column.type == "number" else None
-    if quick is not None:
-        return quick
-    good: list[Any] = []
-    for index, value in enumerate(values):
-        try:
-            good.append(None if value is None else _present(convert, value))
-        except (ValueError, OverflowError) as error:
-            faults.append({"row": index, "column": column.name, "reason": str(error)})
-            good.append(None)
-    return pa.array(good, arrow)
-
-
-def _present(convert: Callable[[Any], Any], value: Any) -> Any:
-    if value is _ABSENT:
-        raise ValueError("the column is missing; send null when the value is")
-    return convert(value)
-
-
-def _number_column(values: list[Any]) -> pa.Array | None:
-    """Return plain finite numbers at once; None when a closer look is needed."""
-    if not set(map(type, values)) <= {int, float}:
+def _one_by_one(rows: list[Any], expected: Layout) -> pa.Table | None:
+    """Return the table of a few rows that are as they should be; None when a closer look is needed."""
+    if not all(type(row) is dict and expected.fits(row.keys()) for row in rows):
         return None
     try:
-        numbers = np.array(values, dtype=np.float64)
-    except OverflowError:
-        return None
-    return pa.array(numbers) if bool((np.abs(numbers) <= FLOAT32_MAX).all()) else None
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float):
-        raise ValueError(f"{_show(value)} is not a number")
-    if not abs(value) <= FLOAT32_MAX:
-        raise ValueError("the number is beyond 3.4e38")
-    return float(value)
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{_show(value)} is not true or false")  # noqa: TRY004  one kind of error for a value
-    return value
-
-
-def _text(value: Any) -> str:
-    """Return the text that training saw for the same value: 7 and 7.0 are both "7"."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)
-    if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError(f"{_show(value)} is not a text or a finite number")
-    text = str(value)
-    if not text.isascii():
-        text.encode()  # half a surrogate pair is a ValueError here, not a crash in Arrow
-    return text
-
-
-def _moment(value: Any) -> datetime:
-    if not isinstance(value, str):
-        raise ValueError(f"{_show(value)} is not an ISO 8601 time such as 2026-01-31T12:00:00Z")  # noqa: TRY004
-    try:
-        moment = datetime.fromisoformat(value)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        good = [{name: convert(row[name]) for name, convert in expected.converters} for row in rows]
     except (ValueError, OverflowError):
-        raise ValueError(f"{_show(value)} is not an ISO 8601 time such as 2026-01-31T12:00:00Z") from None
+        return None
+    return pa.Table.from_struct_array(pa.array(good, expected.row))
 
 
-def _show(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 1000:
-        return "a huge number"
-    return json.dumps(value)[:80]
+def _from_columns(columns: dict[str, Any], expected: Layout, limits: Limits) -> pa.Table:
+    if strangers := expected.strangers(columns):
+        raise expected.strange(strangers[0])
+    faults = [fault(None, name, "a column is a list of values") for name, each in columns.items()
+              if type(each) is not list]  # fmt: skip
+    faults += [fault(None, name, values.MISSING) for name in sorted(expected.needed - columns.keys())]
+    if faults:
+        raise faulty(faults)
+    first, count = next(((name, len(each)) for name, each in columns.items()), ("", 0))
+    for name, each in columns.items():
+        if len(each) != count:
+            reason = f"it has {len(each):,} values, and {first!r} has {count:,}"
+            raise faulty([fault(min(len(each), count), name, reason)])
+    check_count(count, limits)
+    return _table(columns, expected)
 
 
-_CONVERT: dict[str, tuple[Callable[[Any], Any], pa.DataType]] = {
-    "number": (_number, pa.float64()),
-    "boolean": (_boolean, pa.bool_()),
-    "timestamp": (_moment, pa.timestamp("us", "UTC")),
-}
+def _table(columns: dict[str, Any], expected: Layout) -> pa.Table:
+    faults: list[Fault] = []
+    arrays = {column.name: values.array(columns[column.name], column, faults) for column in expected.features}
+    if faults:
+        raise faulty(faults)
+    return pa.table(arrays)
 
 
 def answer(predicted: np.ndarray, schema: Schema, version: str) -> bytes:
@@ -237,23 +167,26 @@ def answer(predicted: np.ndarray, schema: Schema, version: str) -> bytes:
     Raises:
         RequestError: 422 when the model has no finite answer, as far from its training data.
     """
-    rows = np.flatnonzero(~np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1))
-    if len(rows):
-        reason = "the model has no finite answer; the values are far from what it learned"
-        faults = [{"row": int(row), "column": None, "reason": reason} for row in rows[:SHOWN_FAULTS]]
-        raise RequestError(f"row {rows[0]}: {reason}", status=422, kind="no_answer", rows=faults)
-    predictions: list[Any] = predicted.tolist()
+    rows: list[Any] = finite(predicted).tolist()
     if schema.task == "classification":
-        best = predicted.argmax(axis=1).tolist()
-        predictions = [
-            {"class": schema.classes[code], "probabilities": dict(zip(schema.classes, row, strict=True))}
-            for code, row in zip(best, predictions, strict=True)
-        ]
-    return encode({"predictions": predictions, "version": version})
+        names = schema.classes
+        rows = [{"class": names[row.index(max(row))], "probabilities": dict(zip(names, row, strict=True))}
+                for row in rows]  # fmt: skip
+    return orjson.dumps({"predictions": rows, "version": version})
+
+
+def finite(predicted: np.ndarray) -> np.ndarray:
+    """Return the predictions if every one is a number, else refuse the rows that have none."""
+    if np.isfinite(predicted).all():
+        return predicted
+    rows = np.flatnonzero(~np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1))
+    reason = "the model has no finite answer; the values are far from what it learned"
+    faults = [fault(int(row), None, reason) for row in rows[:SHOWN_FAULTS]]
+    raise RequestError(f"row {rows[0]}: {reason}", status=422, kind="no_answer", rows=faults)
 
 
 def error(refused: RequestError) -> bytes:
-    """Return the body of a 4xx."""
+    """Return the body of a refusal."""
     return encode({"error": {"type": refused.kind, "message": str(refused), "rows": refused.rows}})
 
 

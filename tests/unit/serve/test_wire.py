@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from raymle.records import Column, Schema
 from raymle.serve import wire
-from raymle.serve.app import application
+from raymle.serve.app import Answer, Call, Card, application
 from raymle.serve.openapi import example, openapi
 from raymle.serve.wire import Limits, RequestError
 
@@ -50,8 +50,8 @@ async def ask(body, headers=JSON, *, path="/predict", method="POST", schema=SCHE
     chunks = [body] if isinstance(body, bytes) else list(body)
     sent: list[Message] = []
 
-    async def halves(table: pa.Table) -> np.ndarray:
-        return np.full((table.num_rows, 2), 0.5)
+    async def halves(table: pa.Table, call: Call) -> Answer:
+        return Answer(np.full((table.num_rows, 2), 0.5), "7")
 
     async def receive() -> Message:
         if not chunks:
@@ -69,7 +69,7 @@ async def ask(body, headers=JSON, *, path="/predict", method="POST", schema=SCHE
         "headers": [(name.encode(), value.encode("latin1")) for name, value in headers.items()],
         "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
     }  # fmt: skip
-    app = application(predict or halves, schema, name="churn", version="7", limits=LIMITS)
+    app = application(predict or halves, Card(schema, "churn", lambda: "7"), limits=LIMITS)
     await app(scope, receive, send)
     body = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], json.loads(body), {k.decode(): v.decode() for k, v in sent[0]["headers"]}
@@ -191,8 +191,8 @@ def test_regression_answers_numbers():
 
 
 def test_a_row_without_a_finite_answer_is_the_clients_fault():
-    async def nowhere(table: pa.Table) -> np.ndarray:
-        return np.full((table.num_rows, 2), np.nan)
+    async def nowhere(table: pa.Table, call: Call) -> Answer:
+        return Answer(np.full((table.num_rows, 2), np.nan), "7")
 
     status, answer, _ = asyncio.run(ask(rows(), predict=nowhere))
     assert status == 422

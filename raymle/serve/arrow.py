@@ -1,0 +1,202 @@
+"""Arrow over the wire: an IPC stream to a checked table, predictions to a stream.
+
+A stream from outside is looked through before it is opened: no extension types (some unpickle), no compressed buffers
+(a few bytes may stand for gigabytes), no nested types; then every offset and index is checked before it is used.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raymle.data.casts import ARROW, canonical, misfits
+from raymle.errors import DataError
+from raymle.model.bundle import named
+from raymle.records import Column, Schema
+from raymle.serve import values
+from raymle.serve.layout import Layout
+from raymle.serve.limits import (
+    SHOWN_FAULTS,
+    Fault,
+    Limits,
+    RequestError,
+    check_count,
+    fault,
+    faulty,
+    too_large,
+)
+from raymle.serve.wire import finite
+
+MOST_MESSAGES = 1000
+EXTENSION = b"ARROW:extension"
+YEARS_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+"""The first and the last moment that JSON can say: of the years 1 and 9999."""
+_HEADER, _DICTIONARY_DATA, _COMPRESSION = 2, 1, 3
+
+
+def read(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
+    """Return the rows of a stream as a table of the schema's features in canonical Arrow types.
+
+    Raises:
+        RequestError: it is no such stream (400), too large (413), of a kind that is not opened (415), or a row does
+            not fit (422, naming it).
+    """
+    if len(body) > limits.body:
+        raise too_large(limits)
+    try:
+        _look_through(body)
+        table = _opened(body, expected, limits)
+    except (pa.ArrowException, OSError, ValueError, struct.error) as error:
+        if isinstance(error, RequestError):
+            raise
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise RequestError(f"the body is not an Arrow stream: {reason}", kind="not_arrow") from None
+    check_count(table.num_rows, limits)
+    if sum(_decoded_size(table.column(column.name).chunk(0)) for column in expected.features) > limits.body:
+        raise too_large(limits)
+    faults: list[Fault] = []
+    arrays = {column.name: _array(table.column(column.name).chunk(0), column, faults) for column in expected.features}
+    if faults:
+        raise faulty(faults)
+    return pa.table(arrays)
+
+
+def _look_through(body: bytes) -> None:
+    """Refuse what would harm merely by being opened."""
+    for number, message in enumerate(pa.ipc.MessageReader.open_stream(body)):
+        if number > MOST_MESSAGES:
+            text = f"the stream has over {MOST_MESSAGES:,} batches; send fewer and longer ones"
+            raise RequestError(text, status=413, kind="too_large")
+        metadata = message.metadata.to_pybytes()
+        if EXTENSION in metadata:
+            raise RequestError("the stream has an extension type; send plain columns", status=415, kind="content_type")
+        if _is_compressed(metadata, message.type):
+            text = "the stream's buffers are compressed; write it with compression=None"
+            raise RequestError(text, status=415, kind="content_encoding")
+
+
+def _is_compressed(metadata: bytes, kind: str) -> bool:
+    """Whether a message's flatbuffer says that its body is compressed (Arrow's format/Message.fbs)."""
+    place = _table(metadata, _field(metadata, _table(metadata, 0), _HEADER))
+    if kind == "dictionary":
+        place = _table(metadata, _field(metadata, place, _DICTIONARY_DATA))
+    return kind in {"dictionary", "record batch"} and bool(_field(metadata, place, _COMPRESSION))
+
+
+def _table(metadata: bytes, place: int) -> int:
+    """Follow an offset to a table."""
+    return place + int(struct.unpack_from("<I", metadata, place)[0])
+
+
+def _field(metadata: bytes, table: int, number: int) -> int:
+    """Return where a field of a table is; 0 when it has none."""
+    fields = table - struct.unpack_from("<i", metadata, table)[0]
+    size = struct.unpack_from("<H", metadata, fields)[0]
+    slot = 4 + 2 * number
+    offset = int(struct.unpack_from("<H", metadata, fields + slot)[0]) if slot < size else 0
+    return table + offset if offset else 0
+
+
+def _opened(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
+    options = pa.ipc.IpcReadOptions(ensure_alignment=pa.ipc.Alignment.At64Byte, use_threads=False)
+    with pa.ipc.open_stream(body, options=options) as reader:
+        _check_columns(reader.schema, expected)
+        batches = list(_checked(reader, limits))
+        names = [column.name for column in expected.features]
+        return pa.Table.from_batches(batches, reader.schema).select(names).combine_chunks()
+
+
+def _check_columns(schema: pa.Schema, expected: Layout) -> None:
+    names = schema.names
+    if strangers := expected.strangers(names):
+        raise expected.strange(strangers[0])
+    faults = [fault(None, name, values.MISSING) for name in sorted(expected.needed - set(names))]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    faults += [fault(None, name, "the column is there twice") for name in twice]
+    faults += [fault(None, each.name, f"{each.type} holds no single values"[-200:]) for each in schema
+               if not _is_scalar(each.type)]  # fmt: skip
+    if faults:
+        raise faulty(faults)
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    checks = (
+        pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal,
+        pa.types.is_temporal, _is_text,
+    )  # fmt: skip
+    return any(check(kind) for check in checks)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _checked(batches: Iterable[pa.RecordBatch], limits: Limits) -> Iterator[pa.RecordBatch]:
+    """Pass batches on whose offsets and indices are right, until there are too many rows."""
+    rows = 0
+    for batch in batches:
+        rows += batch.num_rows
+        if rows > limits.rows:
+            check_count(rows, limits)
+        batch.validate(full=True)
+        yield batch
+
+
+def _decoded_size(array: pa.Array) -> int:
+    """Return how many bytes a column's text has once every row has its own: codes and views may share them."""
+    if pa.types.is_dictionary(array.type):
+        if not _is_text(array.type.value_type):
+            return 0
+        return int(pc.sum(_lengths(array.dictionary).take(array.indices)).as_py() or 0)
+    return int(pc.sum(_lengths(array)).as_py() or 0) if _is_text(array.type) else 0
+
+
+def _lengths(text: pa.Array) -> pa.Array:
+    if not pa.types.is_string_view(text.type):
+        return pc.binary_length(text).cast(pa.int64())
+    views = np.frombuffer(text.buffers()[1] or b"", np.int32)[4 * text.offset :][: 4 * len(text) : 4]
+    return pa.array(views.astype(np.int64), mask=text.is_null().to_numpy(zero_copy_only=False))
+
+
+def _array(stored: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:
+    """Return a column in its canonical type; a value that does not fit becomes a fault."""
+    if stored.type == ARROW[column.type] and column.type in {"category", "text", "boolean"}:
+        return stored
+    try:
+        array = canonical(stored, column)
+    except (DataError, pa.ArrowException):
+        rows = list(islice(misfits(stored, column), SHOWN_FAULTS))
+        faults += [fault(row, column.name, f"{_show(stored[row])} is not a {column.type}") for row in rows]
+        return stored
+    if column.type == "number":
+        far, reason = pc.greater(pc.abs(array), values.FLOAT32_MAX), "the number is beyond 3.4e38"
+    elif column.type == "timestamp":
+        moments = array.cast(pa.int64())
+        far = pc.or_(pc.less(moments, YEARS_US[0]), pc.greater(moments, YEARS_US[1]))
+        reason = "the time is not in the years 1 to 9999"
+    else:
+        return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    faults += [fault(row, column.name, reason) for row in pc.indices_nonzero(far)[:SHOWN_FAULTS].to_pylist()]
+    return array
+
+
+def _show(value: Any) -> str:
+    return repr(str(value.as_py())[:80])
+
+
+def answer(predicted: np.ndarray, schema: Schema, version: str) -> bytes:
+    """Return the response as a stream: the columns of a batch prediction, and the version in the schema's metadata.
+
+    Raises:
+        RequestError: 422 when the model has no finite answer, as far from its training data.
+    """
+    table = named(schema, finite(predicted)).replace_schema_metadata({"version": version})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
