@@ -16,6 +16,9 @@ MOST_COLUMNS = 100
 FAR = 6.0
 """Standard deviations from the mean, beyond which a number is outlying."""
 
+Columns = Mapping[str, pa.ChunkedArray]
+"""The conformed features of some rows."""
+
 
 @final
 @dataclass(frozen=True)
@@ -47,16 +50,15 @@ def seen(schema: Schema, transform: Transform) -> Seen:
     )
 
 
-def missing(table: pa.Table, against: Seen) -> dict[str, int]:
+def missing(columns: Columns, against: Seen) -> dict[str, int]:
     """Count the nulls of each column that has any."""
-    counts = ((name, table.column(name).null_count) for name in against.columns)
-    return {name: nulls for name, nulls in counts if nulls}
+    return {name: nulls for name in against.columns if (nulls := columns[name].null_count)}
 
 
-def unseen(table: pa.Table, against: Seen) -> dict[str, int]:
+def unseen(columns: Columns, against: Seen) -> dict[str, int]:
     """Count the rows whose category training did not see, for each column that has any."""
-    strange = {name: set(table.column(name).unique().to_pylist()) - words for name, words in against.words.items()}
-    return {name: _count(table.column(name), words) for name, words in strange.items() if words}
+    strange = {name: set(columns[name].unique().to_pylist()) - words for name, words in against.words.items()}
+    return {name: _count(columns[name], words) for name, words in strange.items() if words}
 
 
 def _count(values: pa.ChunkedArray, words: set[str]) -> int:
@@ -64,10 +66,10 @@ def _count(values: pa.ChunkedArray, words: set[str]) -> int:
     return int(pc.sum(found).as_py())
 
 
-def outlying(table: pa.Table, against: Seen) -> dict[str, int]:
+def outlying(columns: Columns, against: Seen) -> dict[str, int]:
     """Count the numbers over six standard deviations from the mean, for each column that has any."""
     if not against.numbers:
         return {}
-    values = np.array([table.column(name).to_numpy() for name in against.numbers], np.float64)
+    values = np.array([columns[name].to_numpy() for name in against.numbers], np.float64)
     counts = np.count_nonzero(np.abs(values - against.means) > against.reach, axis=1)
     return {against.numbers[place]: int(counts[place]) for place in np.flatnonzero(counts)}

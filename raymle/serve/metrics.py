@@ -64,6 +64,7 @@ class Metrics:
     ) -> None:
         """Say that a version can answer now, and what its rows are held against when it is not the first one's."""
         schema, transform = schema or self._default[0], transform or self._default[1]
+        self.unloaded(version)
         with self._lock:
             self._versions[version] = _Version(self._series, self._label(version), schema, transform)
             self._loaded[version] = self._series.cell(families.MODEL, version, schema.task, runtime)
@@ -73,8 +74,9 @@ class Metrics:
     def unloaded(self, version: str) -> None:
         """Say that a version is no longer in memory."""
         with self._lock:
-            self._loaded.pop(version).set(0)
-            self._versions.pop(version)
+            if version in self._loaded:
+                self._loaded.pop(version).set(0)
+                self._versions.pop(version)
             self._replicas.set(len(self._loaded) > 0)
 
     def request(self, version: str, status: int, seconds: float, rows: int, *, error: str = "") -> None:
@@ -162,10 +164,11 @@ class _Version:
 
     def count(self, table: pa.Table, predictions: NDArray[float64]) -> None:
         """Count one batch."""
+        columns = dict(zip(table.column_names, table.columns, strict=True))
         self._input_rows.add(table.num_rows)
-        _add(self._missing, inputs.missing(table, self._seen))
-        _add(self._unseen, inputs.unseen(table, self._seen))
-        _add(self._outlying, inputs.outlying(table, self._seen))
+        _add(self._missing, inputs.missing(columns, self._seen))
+        _add(self._unseen, inputs.unseen(columns, self._seen))
+        _add(self._outlying, inputs.outlying(columns, self._seen))
         answers = outputs.finite(predictions)
         self._prediction.add_all(outputs.values(answers, self._positive))
         if self._classes:

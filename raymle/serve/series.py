@@ -30,6 +30,7 @@ from prometheus_client.utils import floatToGoString
 from raymle.serve.families import MODEL, Family
 
 KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+BYTES = 1 << 20
 
 
 @final
@@ -57,10 +58,10 @@ class Cell:
 class Histogram:
     """Counts between edges, and the sum of what was counted."""
 
-    __slots__ = ("_cells", "_edges", "_sum")
+    __slots__ = ("_cells", "_edges", "_ends", "_sum")
 
     def __init__(self, edges: Sequence[float], cells: Sequence[Cell], total: Cell) -> None:
-        self._edges, self._cells, self._sum = edges, cells, total
+        self._edges, self._ends, self._cells, self._sum = edges, np.asarray(edges), cells, total
 
     def add(self, value: float) -> None:
         """Count one value."""
@@ -69,7 +70,7 @@ class Histogram:
 
     def add_all(self, values: NDArray[np.float64]) -> None:
         """Count finite values ``[n]``."""
-        places = np.bincount(np.searchsorted(self._edges, values))
+        places = np.bincount(self._ends.searchsorted(values))
         for place in np.flatnonzero(places).tolist():
             self._cells[place].add(int(places[place]))
         self._sum.add(float(values.sum()))
@@ -83,7 +84,7 @@ class Series:
         folder.mkdir(parents=True, exist_ok=True)
         self._model = model
         slot, self._lock = _take(folder)
-        self._files = {kind: MmapedDict(str(folder / f"{kind}_{slot}.db")) for kind in KINDS}
+        self._files = {kind: MmapedDict(str(_begun(folder / f"{kind}_{slot}.db"))) for kind in KINDS}
         self._cells: dict[str, Cell] = {}
 
     def cell(self, family: Family, *labels: str) -> Cell:
@@ -119,6 +120,13 @@ def _take(folder: Path) -> tuple[int, FileLock]:
             _drop_gauges(folder, str(slot))
             return slot, lock
     raise AssertionError("numbers do not end")
+
+
+def _begun(path: Path) -> Path:
+    """Give a new file all the disk that it will need: a disk that is full later would kill whoever writes a map."""
+    if not path.exists():
+        path.write_bytes(bytes(BYTES))
+    return path
 
 
 def _locked(path: Path) -> FileLock | None:
