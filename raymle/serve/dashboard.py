@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from raymle.errors import UsageError
 
 RULES, SCRAPE, GRAFANA = "raymle-rules.yml", "prometheus.yml", "raymle-dashboard.json"
 SPAN = "5m"
@@ -46,7 +49,14 @@ def write(
 
 
 def scrape(targets: Sequence[str], *, token_file: str | None, tls: bool, ca_file: str | None = None) -> dict[str, Any]:
-    """Return a prometheus.yml that asks each target for ``/metrics`` and loads the rules beside it."""
+    """Return a prometheus.yml that asks each target for ``/metrics`` and loads the rules beside it.
+
+    Raises:
+        UsageError: a target is not ``host:port``.
+    """
+    for target in targets:
+        if not re.fullmatch(r"[^/@\s]+:\d{1,5}", target):
+            raise UsageError(f"{target!r} is not host:port", hint="as 10.0.0.1:8000, without https:// or a path")
     job: dict[str, Any] = {"job_name": "raymle", "metrics_path": "/metrics", "scheme": "https" if tls else "http"}
     if token_file:
         job["authorization"] = {"type": "Bearer", "credentials_file": token_file}

@@ -6,7 +6,6 @@ from typing import final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.data.transform import Transform
@@ -62,8 +61,9 @@ def unseen(columns: Columns, against: Seen) -> dict[str, int]:
 
 
 def _count(values: pa.ChunkedArray, words: set[str]) -> int:
-    found = pc.is_in(values.cast(pa.string()), pa.array(list(words), pa.string()))
-    return int(pc.sum(found).as_py())
+    found = values.value_counts()
+    counts = zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)
+    return sum(number for word, number in counts if word in words)
 
 
 def outlying(columns: Columns, against: Seen) -> dict[str, int]:

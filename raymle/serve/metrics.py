@@ -40,7 +40,7 @@ class Metrics:
         self._node = Node(folder, platform.node())
         self._series = Series(folder, model)
         self._default = schema, transform
-        self._named = self._node.values("version")
+        self._named = self._node.values("version") - {OTHER}
         self._versions: dict[str, _Version] = {}
         self._loaded: dict[str, Cell] = {}
         self._lock = threading.Lock()
@@ -64,8 +64,8 @@ class Metrics:
     ) -> None:
         """Say that a version can answer now, and what its rows are held against when it is not the first one's."""
         schema, transform = schema or self._default[0], transform or self._default[1]
-        self.unloaded(version)
         with self._lock:
+            self._forget(version)
             self._versions[version] = _Version(self._series, self._label(version), schema, transform)
             self._loaded[version] = self._series.cell(families.MODEL, version, schema.task, runtime)
             self._loaded[version].set(1)
@@ -74,9 +74,7 @@ class Metrics:
     def unloaded(self, version: str) -> None:
         """Say that a version is no longer in memory."""
         with self._lock:
-            if version in self._loaded:
-                self._loaded.pop(version).set(0)
-                self._versions.pop(version)
+            self._forget(version)
             self._replicas.set(len(self._loaded) > 0)
 
     def request(self, version: str, status: int, seconds: float, rows: int, *, error: str = "") -> None:
@@ -128,6 +126,11 @@ class Metrics:
     def text(self) -> bytes:
         """Return the metrics of this node; it reads files, so call it from a thread."""
         return self._node.text()
+
+    def _forget(self, version: str) -> None:
+        if version in self._loaded:
+            self._loaded.pop(version).set(0)
+            self._versions.pop(version)
 
     def _of(self, version: str) -> "_Version":
         found = self._versions.get(version) or self._versions.get(label := self._label(version))

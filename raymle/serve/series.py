@@ -114,12 +114,9 @@ class Series:
 
 def _take(folder: Path) -> tuple[int, FileLock]:
     """Take the first slot that nobody holds."""
-    for slot in count():
-        lock = _locked(folder / f"{slot}.lock")
-        if lock:
-            _drop_gauges(folder, str(slot))
-            return slot, lock
-    raise AssertionError("numbers do not end")
+    slot, lock = next((slot, lock) for slot in count() if (lock := _locked(folder / f"{slot}.lock")))
+    _drop_gauges(folder, str(slot))
+    return slot, lock
 
 
 def _begun(path: Path) -> Path:

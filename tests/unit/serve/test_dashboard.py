@@ -8,6 +8,7 @@ import subprocess
 import pytest
 import yaml
 
+from raymle.errors import UsageError
 from raymle.serve import dashboard, families
 
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
@@ -46,6 +47,12 @@ def test_the_token_is_named_and_not_copied(tmp_path, monkeypatch):
     assert job["authorization"] == {"type": "Bearer", "credentials_file": str(tmp_path / "token")}
     assert (job["scheme"], job["static_configs"]) == ("http", [{"targets": ["here:8000"]}])
     assert not [path for path in written if "very secret" in path.read_text()]
+
+
+@pytest.mark.parametrize("target", ["http://here:8000", "here", "here:8000/metrics", "user@here:1", ""])
+def test_a_target_that_prometheus_would_not_load_is_refused(tmp_path, target):
+    with pytest.raises(UsageError, match="is not host:port"):
+        dashboard.write(tmp_path, "churn", ["here:8000", target])
 
 
 @NAMES

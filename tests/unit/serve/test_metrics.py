@@ -193,6 +193,21 @@ def test_nothing_that_a_client_sends_becomes_a_label_and_labels_are_few(tmp_path
     assert sum(value for key, value in found.items() if key[0] == "raymle_requests_total") == 100
 
 
+def test_a_version_beyond_the_first_20_is_still_told_as_loaded(tmp_path):
+    for number in range(3):  # each time a process that counts on in the files of the one before
+        with Metrics(tmp_path, "churn", SCHEMA, TRANSFORM) as metrics:
+            for each in range(10 * number, 10 * number + 10):
+                metrics.loaded(str(each), "onnx")
+                metrics.request(str(each), 200, 0.01, 1)
+                metrics.unloaded(str(each))
+            metrics.loaded("last", "onnx")
+            found = seen(metrics)
+    assert len([key for key in found if key[0] == "raymle_requests_total" and "status=200" in key]) == 21
+    assert found["raymle_requests_total", "status=200", "version=other"] >= 10
+    assert sum(value for key, value in found.items() if key[0] == "raymle_requests_total") == 30
+    assert [key[-1] for key in found if key[0] == "raymle_model_info"] == ["version=last"]
+
+
 def test_names_with_any_characters_come_back_as_they_are(tmp_path):
     name = 'a "quoted" \\ name\nof two lines, ünïcode'
     schema = SCHEMA.model_copy(update={"classes": (name, "yes")})
