@@ -6,19 +6,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, final
 
-from raymle import attempt, cloud, data, loader, pipeline, planning, references, runtime
+from raymle import attempt, cloud, data, hosting, loader, pipeline, planning, references, rollout, runtime
 from raymle import evaluate as judging
 from raymle import promote as promotion
 from raymle import reproduce as reproducing
 from raymle.comparing import compare as compare
-from raymle.config import DataConfig, EvaluateConfig, ServeConfig, Spec
+from raymle.config import DataConfig, EvaluateConfig, Spec
 from raymle.data import TABLE, shards
 from raymle.errors import ArtifactError, UsageError
 from raymle.evaluate import Evaluated
 from raymle.model import read_contents
 from raymle.predict import predict as predict_all
 from raymle.records import Endpoint, Metrics, Plan, Predicted, Reproduced, Scored, Splits, Trained, Version
-from raymle.serve import check, free_port, serving
 from raymle.store import Store, open_store
 from raymle.tracking import describe, notes, registry, reopen, shelf
 from raymle.tracking.card import card
@@ -159,13 +158,15 @@ class Run:
         _tell(self.store, self.record, tags={"raymle.reproduced": f"{found.verdict} {found.at}"}, text="")
         return found
 
-    def promote(self) -> Version:
-        """Make the run champion, or return the refusal with its reasons."""
-        spec = self.spec
-        version = promotion.promote(
-            spec.promote, self.record, store=self.store, tracking=spec.tracking, metric=self.record.metric
-        )
-        if version.passed:
+    def promote(self, *, canary: float | None = None, shadow: bool = False) -> Version:
+        """Make the run champion, or return the refusal with its reasons; whoever serves the champion follows.
+
+        Args:
+            canary: Make it challenger of the served champion, for so many percent of the requests.
+            shadow: Make it challenger that is compared with the champion and answers nobody.
+        """
+        version = rollout.promote(self.store, self.spec, self.record, canary=canary, shadow=shadow)
+        if version.passed and version.alias == "champion":
             notes.note_promotion(self.store, self.id, f"{version.name} version {version.version}")
             _tell(self.store, self.record, tags={"raymle.promoted": f"{version.name} {version.version}"})
         return version
@@ -233,16 +234,18 @@ def predict(model: str, source: Any, output: str | Path, *, storage: str = "runs
 
 
 @contextmanager
-def serve(model: str, *, storage: str = "runs", host: str | None = None, port: int | None = None) -> Iterator[Endpoint]:
-    """Serve a model on Ray Serve until the block ends."""
-    found = references.model(model, storage)
-    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    config = (found.spec.serve if found.spec else ServeConfig()).model_copy(update=given)
-    check(config)
-    free_port(config.host, config.port)
-    on_ray = runtime.local("a server runs on Ray Serve")
-    with runtime.connected(on_ray), serving(config, found.bundle, name=found.name, version=found.version) as endpoint:
+def serve(model: str, *overrides: str, storage: str = "runs") -> Iterator[Endpoint]:
+    """Serve a model on Ray Serve until the block ends; ``serve.KEY=VALUE`` overrides its spec.
+
+    ``models:/NAME@champion`` follows promotions and rollbacks while it is served.
+    """
+    with hosting.hosted(hosting.service_of(model, storage=storage, overrides=overrides)) as endpoint:
         yield endpoint
+
+
+def rollback(name: str, *, storage: str = "runs") -> Version:
+    """Take a step back: a challenger goes, or else the champion before this one is champion again."""
+    return rollout.rollback(open_store(storage), name)
 
 
 def _tell(

@@ -61,6 +61,8 @@ def config_of(spec: Spec | None, overrides: tuple[str, ...]) -> ServeConfig:
     """Return the ``serve`` section of a model's spec, with ``serve.KEY=VALUE`` applied."""
     base = {"name": "x", "data": {"source": "x", "target": "x"}}
     spec = spec or loader.from_mapping(base)
+    if spec.serve.capture is not None:
+        raise UsageError("serve.capture comes later", hint="leave serve.capture out")
     values = dict(loader.parse_override(text) for text in overrides)
     if strange := next((key for key in values if not key.startswith("serve.")), None):
         raise UsageError(f"{strange!r} is not a key of the section serve", hint="such as serve.replicas.max=4")
@@ -128,7 +130,7 @@ def watched(service: Service, folder: Path) -> list[Path]:
     config = service.config
     return dashboard.write(
         folder, service.name, [f"{config.host}:{config.port}"],
-        token_file="token" if config.auth else None, tls=config.tls is not None,
+        token_file=folder / "token" if config.auth else None, tls=config.tls is not None,
     )  # fmt: skip
 
 

@@ -34,7 +34,9 @@ class Served(Record):
     """Why the last challenger, or an upgrade that was refused, went."""
 
 
-def promote(store: Store, spec: Spec, trained: Trained, *, canary: int | None = None, shadow: bool = False) -> Version:
+def promote(
+    store: Store, spec: Spec, trained: Trained, *, canary: float | None = None, shadow: bool = False
+) -> Version:
     """Make a run champion, or challenger of a served champion; or return the refusal with its reasons.
 
     Args:

@@ -24,10 +24,6 @@ INLINE_BYTES = 1 << 30
 OWN_RAY = {
     "RAY_AUTH_MODE": "token",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon the end of a training is seen
-    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1",  # no load balancer that must notice first
-    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "3",
 }
 """Environment of a Ray that one command starts and ends."""
 SCRATCH, ALIVE, NEW_S = "raymle-", "alive.lock", 60

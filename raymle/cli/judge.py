@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command("score")(verb(score))
     app.command("reproduce")(verb(reproduce))
     app.command("promote")(verb(promote))
+    app.command("rollback")(verb(rollback))
 
 
 def evaluate(
@@ -101,25 +102,47 @@ def reproduce(
 def promote(
     run: RunName,
     *,
-    canary: Annotated[int | None, typer.Option("--canary", hidden=True)] = None,
-    shadow: Annotated[bool, typer.Option("--shadow", hidden=True)] = False,
+    canary: Annotated[
+        float | None,
+        typer.Option("--canary", metavar="PERCENT", min=0, max=100, help="Answer so many percent beside the champion."),
+    ] = None,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Be compared with the champion, and answer nobody.")] = False,
     storage: Storage = None,
     json: Json = False,
 ) -> Answer:
     """Make a scored run the champion, or say why not.
 
-    A refusal has exit code 10: the same call again is refused again.
+    Whoever serves the champion follows, without a lost request; a version that fails there (exit code 4) is never
+    champion. A refusal has exit code 10: the same call again is refused again.
     """
-    if canary is not None or shadow:
-        raise UsageError("--canary and --shadow come in a later version", hint="promote without them")
+    if canary is not None and shadow:
+        raise UsageError("--canary and --shadow do not go together", hint="a shadow answers nobody")
     place = home(storage)
     from raymle import api
 
-    version = api.Run.open(run, storage=place).promote()
+    version = api.Run.open(run, storage=place).promote(canary=canary, shadow=shadow)
     document = version.model_dump(mode="json", include={"name", "version", "alias", "passed", "reasons"})
     reasons = "\n".join(f"  {reason}" for reason in version.reasons)
     if version.passed:
         head = f"{version.name} version {version.version} is {version.alias}"
-        note = f"next: raymle serve models:/{version.name}@{version.alias}"
+        note = "" if version.alias != "champion" else f"next: raymle serve models:/{version.name}@champion"
         return Answer(document, f"{head}\n{reasons}".rstrip(), json, note=note)
     return Answer(document, f"{version.name}: not promoted\n{reasons}", json, code=GateRefused.exit_code)
+
+
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A registered model.")],
+    *,
+    storage: Storage = None,
+    json: Json = False,
+) -> Answer:
+    """Take a step back: a challenger goes, or else the champion before this one is champion again.
+
+    Whoever serves the model follows, without a lost request.
+    """
+    place = home(storage)
+    from raymle import api
+
+    version = api.rollback(name, storage=place)
+    document = version.model_dump(mode="json", include={"name", "version", "alias", "reasons"})
+    return Answer(document, f"{version.name} version {version.version} is champion\n  {version.reasons[0]}", json)

@@ -3,7 +3,9 @@
 import json as to_json
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,9 +46,10 @@ group = typer.Typer(
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     group.command("here")(here)
-    for name, function in {
+    verbs: dict[str, Callable[..., Answer]] = {
         "render": render, "deploy": deploy, "status": status, "stop": stop, "token": token
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, function in verbs.items():
         group.command(name)(verb(function))
     app.add_typer(group, name="serve", rich_help_panel=None)
 
@@ -189,11 +192,12 @@ def token(
     from raymle.serve import auth
 
     if name is None:
-        known = [(each.name, each.created, each.expires or "") for each in auth.read(file)]
+        known = [(each.name, str(each.created), str(each.expires or "")) for each in auth.listed(file)]
         document = [{"name": each, "created": created, "expires": expires} for each, created, expires in known]
         return Answer(document, table(("token of", "since", "until"), known), json)
     if revoke:
         auth.revoke(file, name)
         return Answer({"name": name, "revoked": True}, f"{name}'s token is no longer good", json)
-    secret = auth.add(file, name, days=days)
+    expires = datetime.now(UTC) + timedelta(days=days) if days else None
+    secret = auth.add(file, name, expires=expires)
     return Answer({"name": name, "token": secret}, secret, json, note="it is shown this once; the file has its hash")

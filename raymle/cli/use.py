@@ -1,9 +1,6 @@
-"""Verbs that use a model or a cluster: ``predict``, ``serve`` and ``submit``."""
+"""Verbs that use a model or a cluster: ``predict`` and ``submit``."""
 
-import json as to_json
 import sys
-import time
-from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -15,7 +12,6 @@ from raymle.cli.options import Json, Key, ModelName, Plan, Storage, home_of
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     app.command("predict")(verb(predict))
-    app.command("serve")(serve)
     app.command("submit")(verb(submit))
 
 
@@ -43,35 +39,6 @@ def predict(
         json,
         note="\n".join(f"warning: {each}" for each in done.warnings),
     )
-
-
-def serve(
-    model: ModelName,
-    *,
-    host: Annotated[str | None, typer.Option("--host", help="Address to listen on; default: the spec's.")] = None,
-    port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one; default: the spec's.")
-    ] = None,
-    storage: Storage = None,
-    json: Json = False,
-) -> None:
-    """Answer POST /predict until Ctrl-C.
-
-    The address goes to stdout as soon as the model is ready.
-    """
-    place = home_of(model, storage)
-    from raymle import api
-
-    stdout = sys.stdout
-    with (
-        redirect_stdout(sys.stderr),
-        api.serve(model, storage=place, host=host, port=port) as at,
-    ):
-        line = to_json.dumps(at.model_dump(mode="json")) if json else at.url
-        print(line, file=stdout, flush=True)
-        print(f"serving {at.model} version {at.version}; Ctrl-C stops it", file=sys.stderr)
-        while True:  # a signal may reach another thread; this one sees it when it wakes
-            time.sleep(0.5)
 
 
 def submit(

@@ -5,6 +5,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from raymle.config.base import Section
+from raymle.config.traffic import GuardConfig
 
 
 class ReplicasConfig(Section):
@@ -84,6 +85,14 @@ class ServeConfig(Section):
     """Seconds until a request that has no answer yet fails; a client may ask for fewer."""
     limits: RequestLimitsConfig = RequestLimitsConfig()
     """What one request may ask for."""
+    queue: int = Field(200, ge=1)
+    """Requests that may wait in one copy; more are told to come back in a second."""
+    retry: bool = False
+    """Whether a request whose copy died is sent again to another one; only what fits in 64 KiB is."""
+    load_timeout_s: float = Field(25, gt=0)
+    """Seconds in which a version must be loaded and have proved itself."""
+    guard: GuardConfig = GuardConfig()
+    """When a challenger is taken away by itself."""
     page: bool = True
     """Whether there is a page at / to try the model on."""
     auth: AuthConfig | None = None

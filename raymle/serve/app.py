@@ -59,7 +59,7 @@ class Card(NamedTuple):
 
 
 Predict = Callable[[pa.Table, Call], Awaitable[Answer]]
-Observe = Callable[[int, float, int], None]
+Observe = Callable[[int, float, int, str | None], None]
 
 
 def application(
@@ -72,6 +72,7 @@ def application(
     metrics: Callable[[], bytes] | None = None,
     observe: Observe | None = None,
     page: bool = True,
+    names_requests: bool = True,
 ) -> App:
     """Return the ASGI app of a loaded model.
 
@@ -82,8 +83,10 @@ def application(
         auth: Who may ask; None lets everybody.
         ready: Whether predictions can be asked for; /health/ready is 503 until then.
         metrics: Returns the text of /metrics in Prometheus' format.
-        observe: Takes status, seconds and rows of each request to /predict, once; 499 is a client who left.
+        observe: Takes status, seconds, rows and answering version (None: none did) of each request to /predict,
+            once; 499 is a client who left.
         page: Whether there is a page to try the model on.
+        names_requests: Whether to answer with X-Request-Id; what stands in front may do it already.
     """
     limits = limits or Limits()
     told = _told(card, limits=limits, ready=ready, metrics=metrics, page=page, auth=auth is not None)
@@ -92,7 +95,12 @@ def application(
         JSON: lambda body: wire.read(body, expected, limits),
         ARROW: lambda body: arrow.read(body, expected, limits),
     })  # fmt: skip
-    return _Service(predictions, told, limits, auth, card.version, observe).handle
+    service = _Service(predictions, told, limits, auth, card.version, observe, names_requests)
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:  # a server tells the protocol by its kind
+        await service.handle(scope, receive, send)
+
+    return app
 
 
 def _told(
@@ -143,6 +151,7 @@ class _Service:
     auth: Tokens | None
     version: Callable[[], str]
     observe: Observe | None
+    names_requests: bool
 
     async def handle(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer as ASGI asks."""
@@ -153,16 +162,17 @@ class _Service:
 
     async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
         now = asyncio.get_running_loop().time
-        started, status, rows = now(), 499, 0
+        started, status, rows, version = now(), 499, 0, None
         headers: Headers = dict(scope["headers"])
         request_id = request.request_id(headers)
         try:
             reply = await self._reply(scope, headers, receive, request_id)
-            status, rows = reply.status, reply.rows
+            status, rows, version = reply.status, reply.rows, reply.version
         finally:
             if self.observe is not None and scope["path"] == PREDICT:
-                self.observe(status, now() - started, rows)
-        await respond(reply, send, request_id=request_id, version=reply.version or self._champion(status))
+                self.observe(status, now() - started, rows, version)
+        shown = request_id if self.names_requests else None
+        await respond(reply, send, request_id=shown, version=reply.version or self._champion(status))
 
     def _champion(self, status: int) -> str:
         return "" if status == 401 else self.version()

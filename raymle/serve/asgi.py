@@ -26,15 +26,16 @@ class Reply(NamedTuple):
     """That answered; None is the champion."""
 
 
-async def respond(reply: Reply, send: Send, *, request_id: str, version: str) -> None:
+async def respond(reply: Reply, send: Send, *, request_id: str | None, version: str) -> None:
     """Send a reply with the headers that every one has."""
     headers = [
         (b"content-type", reply.content_type.encode()),
         (b"content-length", b"%d" % len(reply.body)),
         (b"x-content-type-options", b"nosniff"),
-        (b"x-request-id", request_id.encode()),
         (b"x-model-version", version.encode("ascii", "replace")),
     ]
+    if request_id is not None:
+        headers.append((b"x-request-id", request_id.encode()))
     if reply.headers:
         headers += [(key.lower().encode(), value.encode()) for key, value in reply.headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -176,9 +176,9 @@ class Lineup:
         finally:
             self._running -= 1
 
-    def observe(self, status: int, seconds: float, rows: int) -> None:
+    def observe(self, status: int, seconds: float, rows: int, version: str | None) -> None:
         """Count a request to /predict."""
-        self.metrics.request(self.champion.model.version, status, seconds, rows)
+        self.metrics.request(version or self.champion.model.version, status, seconds, rows)
 
     async def _answered(self, table: pa.Table, call: Call) -> Answer:
         rival = self.rival

@@ -13,7 +13,7 @@ from raymle.serve.service import Service
 if TYPE_CHECKING:
     from ray.serve import Application
 
-    from raymle.serve.app import App
+    from raymle.serve.asgi import App
 
 LOOK_S, REMOTE = 0.5, 10
 """How often a replica looks for what is new, and how many times as seldom in an object store."""
@@ -53,10 +53,11 @@ class Replica:
             lineup.answer,
             Card(bundle.schema, self._service.name, lambda: lineup.champion.model.version, bundle.transform),
             limits=configured(config),
-            auth=Tokens(Path(config.auth.tokens), config.auth.rate_per_s) if config.auth else None,
+            auth=Tokens(Path(config.auth.tokens), rate_per_s=config.auth.rate_per_s) if config.auth else None,
             metrics=lineup.metrics.text,
             observe=lineup.observe,
             page=config.page,
+            names_requests=False,  # Serve does
         )
 
     def _look(self) -> None:

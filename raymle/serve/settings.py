@@ -19,6 +19,13 @@ HAPROXY_FILES = {
     "SERVER_STATE_FILE": "state",
     "METRICS_SOCKET_PATH": "metrics.sock",
 }
+PROXY = {
+    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1",  # no load balancer that must notice first
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "3",
+}
+"""How soon Serve sees that its own proxy is gone; by default that takes half a minute."""
 RETRIED = {
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response response-timeout",
     "RAY_SERVE_HAPROXY_RETRIES": "3",
@@ -34,11 +41,11 @@ def environment(folder: Path, config: ServeConfig) -> dict[str, str]:
         config: Whether lost answers are asked for again, and the certificate.
 
     Returns:
-        An empty environment where Ray brings no HAProxy: Serve's own proxy is used, which is slower.
+        Where Ray brings no HAProxy, the environment of Serve's own proxy, which is slower.
     """
     program = haproxy.install(folder, certificate=certificate(folder, config))
     if program is None:
-        return {}
+        return PROXY
     files = {f"RAY_SERVE_HAPROXY_{name}": str(folder / file) for name, file in HAPROXY_FILES.items()}
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -50,7 +57,8 @@ def environment(folder: Path, config: ServeConfig) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "10",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # one that is dead is seen at once, one that is slow may be
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
         **files,
         **(RETRIED if config.retry else {}),
     }

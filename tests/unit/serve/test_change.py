@@ -4,6 +4,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+
 from raymle.errors import WorkError
 from raymle.serve import change, history
 from raymle.serve.history import Event, Model

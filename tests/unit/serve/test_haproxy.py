@@ -1,9 +1,9 @@
 """HAProxy's configuration as we want it, and the program that edits it."""
 
-import os
 import subprocess
 
 import pytest
+
 from raymle.serve import haproxy
 
 RAYS = """global
@@ -77,5 +77,5 @@ def test_haproxy_itself_takes_the_edited_configuration(tmp_path):
     program = haproxy.install(tmp_path)
     done = subprocess.run([program, "-c", "-f", config], capture_output=True, text=True, check=False, env={})
     assert done.returncode == 0, done.stderr
-    assert os.stat(program).st_mode & 0o077 == 0
+    assert program.stat().st_mode & 0o077 == 0
     assert "9101" not in config.read_text()

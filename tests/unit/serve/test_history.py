@@ -5,6 +5,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from raymle.serve import history
 from raymle.serve.history import Event, Model, State
 from raymle.store import open_store

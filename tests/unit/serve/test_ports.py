@@ -4,6 +4,7 @@ import os
 import socket
 
 import pytest
+
 from raymle.config import ServeConfig
 from raymle.errors import SecurityError, SetupError
 from raymle.serve.ports import check, free_port, url

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from raymle.config import ServeConfig
 from raymle.serve import render, settings
 from raymle.serve.history import Model
@@ -11,7 +12,9 @@ from raymle.serve.service import Service
 
 def service(**values):
     config = ServeConfig.model_validate(values)
-    return Service(name="churn", model=Model(version="7", place="native/abc"), config=config, storage="s3://b/c", since=3)
+    return Service(
+        name="churn", model=Model(version="7", place="native/abc"), config=config, storage="s3://b/c", since=3
+    )
 
 
 def deployment(**values):

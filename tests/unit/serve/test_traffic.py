@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from raymle.config.traffic import GuardConfig
 from raymle.serve import traffic
 from raymle.serve.history import Model, Wanted

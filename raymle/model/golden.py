@@ -1,0 +1,5 @@
+from raymle.model.bundle import Bundle
+
+
+def check(bundle: Bundle) -> None:
+    pass

@@ -1,0 +1,5 @@
+from pathlib import Path
+
+
+def ready(bundle: Path, root: Path | None) -> Path:
+    return bundle.resolve()
