@@ -105,7 +105,7 @@ def rollback(store: Store, name: str) -> Version:
     champion = registry.champion(tracking, store, name)
     if state.challenger:
         version = state.challenger.model.version
-        change.withdraw(store, name, state.challenger.number, "rolled back")
+        change.withdraw(store, name, state.challenger, "rolled back")
         registry.move_alias(tracking, store, name, CHALLENGER, None)
         reason = f"The challenger, version {version}, is withdrawn; the champion stays."
         current = champion[0] if champion else None

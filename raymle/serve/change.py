@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from raymle.errors import WorkError
 from raymle.records import Record
 from raymle.serve import history
-from raymle.serve.history import Event, Model, State
+from raymle.serve.history import Event, Model, State, Wanted
 from raymle.store import Store
 
 ANSWER_S, SETTLED_S, LOOK_S, MOST_S = 3.0, 2.5, 0.25, 55.0
@@ -71,16 +71,16 @@ def ask(store: Store, name: str, event: Event) -> Taken:
             heard, last = taken, time.monotonic()
         time.sleep(LOOK_S)
     if not heard:
-        withdraw(store, name, asked.number, "no replica took it in time")
+        withdraw(store, name, asked, "no replica took it in time")
         raise WorkError(
             f"{name}: no replica of {state.url} took the version within {MOST_S:.0f} s", hint="it is withdrawn"
         )
     return Taken(replicas=heard, url=state.url)
 
 
-def withdraw(store: Store, name: str, number: int, reason: str) -> None:
+def withdraw(store: Store, name: str, asked: Event | Wanted, reason: str) -> None:
     """Take a change back."""
-    history.append(store, name, Event(kind="withdrawn", about=number, reason=reason))
+    history.append(store, name, Event(kind="withdrawn", about=asked.number, model=asked.model, reason=reason))
 
 
 def upgrade(store: Store, name: str, model: Model) -> Taken:

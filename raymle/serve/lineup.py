@@ -74,10 +74,11 @@ class Lineup:
         said = self._state.answers_to(wanted.number) if wanted else ()
         return wanted.model if wanted and any(each.kind == "taken" for each in said) else self._service.model
 
-    def _open(self, model: Model, *, like: Slot | None) -> Slot:
+    def _open(self, model: Model, *, like: Slot | None, apart: bool = False) -> Slot:
         folder = place_of(model, self._store)
         schema = like.bundle.schema if like else None
-        found = slot.within(self.config.load_timeout_s, model, folder, self.config, metrics=self.metrics, like=schema)
+        opening = slot.Opening(model, folder, self.config, self.metrics, like=schema, apart=apart)
+        found = slot.within(self.config.load_timeout_s, opening)
         self.metrics.loaded(
             model.version, found.bundle.runtime, schema=found.bundle.schema, transform=found.bundle.transform
         )
@@ -100,12 +101,18 @@ class Lineup:
         wanted = self._current(self._state)
         if wanted and wanted.model.version != self.champion.model.version:
             self._replace(self._tried(wanted))
-        self.rival = self._challenger(self._state.challenger)
+        self._oppose(self._challenger(self._state.challenger))
 
     def _replace(self, found: Slot | None) -> None:
         if found:
             before, self.champion = self.champion, found
             self.metrics.unloaded(before.model.version)
+
+    def _oppose(self, rival: Rival | None) -> None:
+        before, self.rival = self.rival, rival
+        gone = before.slot.model.version if before else None
+        if gone and gone not in {self.champion.model.version, rival.slot.model.version if rival else None}:
+            self.metrics.unloaded(gone)
 
     def _challenger(self, wanted: Wanted | None) -> Rival | None:
         rival = self.rival
@@ -113,16 +120,19 @@ class Lineup:
             return None
         if rival and rival.wanted.number == wanted.number:
             return rival
-        found = rival.slot if rival and rival.wanted.model == wanted.model else self._tried(wanted)
+        if rival and rival.wanted.model == wanted.model:  # only its share is another
+            self._say("taken", wanted)
+            return Rival(wanted, rival.slot, Evidence())
+        found = self._tried(wanted, apart=True)
         return Rival(wanted, found, Evidence()) if found else None
 
-    def _tried(self, wanted: Wanted) -> Slot | None:
+    def _tried(self, wanted: Wanted, *, apart: bool = False) -> Slot | None:
         """Open a version that was asked for, and say in the history how that went."""
         if wanted.number in self._refused or self._doubtful(wanted):
             return None
         self._say("trying", wanted)
         try:
-            found = self._open(wanted.model, like=self.champion)
+            found = self._open(wanted.model, like=self.champion, apart=apart)
         except RaymleError as error:
             self._refuse(wanted, str(error))
             return None
@@ -156,7 +166,7 @@ class Lineup:
         """Take a challenger away that misbehaves; the storage hears of it at the next look."""
         rival = self.rival
         if rival and (why := traffic.fault(rival.seen, self.config.guard)):
-            self.rival = None
+            self._oppose(None)
             self._refused.add(rival.wanted.number)
             self._unsaid.append(self._event("withdrawn", rival.wanted, why))
             self.metrics.challenger("withdrawn", rival.wanted.model.version)

@@ -32,9 +32,20 @@ class Slot(NamedTuple):
     predict: Batcher
 
 
-def within(
-    seconds: float, model: Model, folder: Path, config: ServeConfig, *, metrics: Metrics, like: Schema | None
-) -> Slot:
+class Opening(NamedTuple):
+    """What is opened, and how."""
+
+    model: Model
+    folder: Path
+    config: ServeConfig
+    metrics: Metrics
+    like: Schema | None
+    """What is served already; another question is refused."""
+    apart: bool
+    """Whether it predicts in a thread of its own, because nobody knows yet how it behaves."""
+
+
+def within(seconds: float, opening: Opening) -> Slot:
     """Open a version, and give up on one that takes too long.
 
     Raises:
@@ -45,37 +56,39 @@ def within(
 
     def work() -> None:
         try:
-            outcome.put(opened(model, folder, config, metrics=metrics, like=like))
+            outcome.put(opened(opening))
         except Exception as error:  # noqa: BLE001  the user's own network may raise anything
             outcome.put(error)
 
-    threading.Thread(target=work, daemon=True, name=f"opens {model.version}").start()
+    version = f"version {opening.model.version}"
+    threading.Thread(target=work, daemon=True, name=f"opens {version}").start()
     try:
         found = outcome.get(timeout=seconds)
     except queue.Empty:
-        raise WorkError(f"version {model.version} did not load within {seconds:g} s") from None
+        raise WorkError(f"{version} did not load within {seconds:g} s") from None
     if isinstance(found, RaymleError):
         raise found
     if isinstance(found, Exception):
-        raise WorkError(f"version {model.version} failed: {type(found).__name__}: {found}") from found
+        raise WorkError(f"{version} failed: {type(found).__name__}: {found}") from found
     return found
 
 
-def opened(model: Model, folder: Path, config: ServeConfig, *, metrics: Metrics, like: Schema | None) -> Slot:
+def opened(opening: Opening) -> Slot:
     """Load a version, hold it against the served columns and its golden rows, and warm it up."""
-    bundle = load(folder)
-    if like is not None and (why := other_question(like, bundle.schema)):
-        raise WorkError(f"version {model.version} cannot take over: {why}")
+    version, config = opening.model.version, opening.config
+    bundle = load(opening.folder)
+    if opening.like is not None and (why := other_question(opening.like, bundle.schema)):
+        raise WorkError(f"version {version} cannot take over: {why}")
     golden.check(bundle)
     rows = examples.rows(bundle.schema, bundle.transform, config.batch.max_size)
-    seconds = min(_seconds(bundle, rows) for _ in range(ROUNDS))
-    is_short = seconds < SHORT_S and like is None
-    pool = None if is_short else ThreadPoolExecutor(1, f"predicts {model.version}")
+    is_short = min(_seconds(bundle, rows) for _ in range(ROUNDS)) < SHORT_S
     batcher = Batcher(
-        partial(_counted, bundle, model.version, metrics),
-        rows=config.batch.max_size, wait_s=config.batch.wait_ms / 1000, pool=pool,
-    )  # fmt: skip
-    return Slot(model, bundle, batcher)
+        partial(_counted, bundle, version, opening.metrics),
+        rows=config.batch.max_size,
+        wait_s=config.batch.wait_ms / 1000,
+        pool=None if is_short and not opening.apart else ThreadPoolExecutor(1, f"predicts {version}"),
+    )
+    return Slot(opening.model, bundle, batcher)
 
 
 def other_question(ours: Schema, theirs: Schema) -> str:
