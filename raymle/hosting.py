@@ -100,7 +100,7 @@ def hosted(asked: Asked) -> Iterator[Endpoint]:
     config = service.config
     check(config)
     port = free_port(config.host, config.port)
-    with runtime.scratch() as folder, runtime.variables(settings.environment(folder, config)):
+    with runtime.scratch() as folder, runtime.variables(_environment(folder, config)):
         service = service.model_copy(
             update={"config": config.model_copy(update={"port": port}), "metrics": str(folder / "metrics")}
         )
@@ -110,6 +110,11 @@ def hosted(asked: Asked) -> Iterator[Endpoint]:
             _noted(store, service, endpoint),
         ):
             yield endpoint
+
+
+def _environment(folder: Path, config: ServeConfig) -> dict[str, str]:
+    """Return the environment of a Ray of our own; one that runs already has its own."""
+    return {} if runtime.is_at_hand() else settings.environment(folder, config)
 
 
 def rendered(model: str, *, storage: str, overrides: tuple[str, ...] = (), route: str = "/") -> Rendered:

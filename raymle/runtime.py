@@ -51,6 +51,13 @@ class Execution(Record):
 INLINE = Execution(kind="inline", address=None, why="nothing here needs Ray")
 
 
+def is_at_hand() -> bool:
+    """Whether a Ray is connected, or named by ``RAY_ADDRESS``."""
+    import ray
+
+    return bool(ray.is_initialized() or environment("RAY_ADDRESS"))
+
+
 def local(why: str) -> Execution:
     """Return an execution on the Ray that is at hand, or else on one of our own."""
     return Execution(kind="ray", address=environment("RAY_ADDRESS") or "local", why=why)

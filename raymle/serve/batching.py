@@ -1,7 +1,7 @@
 """Requests that wait at the same time are predicted together.
 
-A batch begins as soon as the last one is done: what has come meanwhile is the next. Only when more requests are on
-their way does the first one wait for them, and then at most ``wait_s``.
+A batch begins as soon as the last one is done: what has come meanwhile is the next. Where predictions are slow, the
+first of a batch waits for others, at most ``wait_s`` since it came.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ class Waiting(NamedTuple):
 
     table: pa.Table
     deadline: float
+    since: float
     predictions: "asyncio.Future[Predictions]"
 
 
@@ -34,7 +35,7 @@ class Batcher:
     Args:
         predict: From a table of features to predictions, one a row.
         rows: Most rows of a batch; one request that has more is a batch of its own.
-        wait_s: How long a batch may wait for requests that are on their way.
+        wait_s: How long the first of a batch waits for others; in the event loop it never does.
         pool: Where predictions run; None when they are too short for the way there, and run in the event loop.
     """
 
@@ -42,8 +43,6 @@ class Batcher:
         self._predict, self._rows, self._wait_s, self._pool = predict, rows, wait_s, pool
         self._waiting: deque[Waiting] = deque()
         self._working = False
-        self.coming = 0
-        """Requests that have begun and are not answered, whether they wait here or not."""
 
     @property
     def waiting(self) -> int:
@@ -57,7 +56,7 @@ class Batcher:
             TimeoutError: the deadline passed before its batch began.
         """
         loop = asyncio.get_running_loop()
-        place = Waiting(table, deadline, loop.create_future())
+        place = Waiting(table, deadline, time.monotonic(), loop.create_future())
         self._waiting.append(place)
         if not self._working:
             self._working = True
@@ -65,7 +64,7 @@ class Batcher:
         return await place.predictions
 
     def _begin(self) -> None:
-        if self._pool or self._wait_s:
+        if self._pool:
             self._task = asyncio.get_running_loop().create_task(self._work())  # kept: a loop holds tasks weakly
             return
         while batch := self._next():
@@ -77,19 +76,17 @@ class Batcher:
         while self._waiting:
             await self._gather()
             if batch := self._next():
-                outcomes = (
-                    await loop.run_in_executor(self._pool, _outcomes, batch, self._predict)
-                    if self._pool
-                    else _outcomes(batch, self._predict)
-                )
-                _settle(batch, outcomes)
+                _settle(batch, await loop.run_in_executor(self._pool, _outcomes, batch, self._predict))
         self._working = False
 
     async def _gather(self) -> None:
-        """Wait for requests that are on their way, until the batch is full."""
-        until = time.monotonic() + self._wait_s
-        while self.coming > len(self._waiting) < self._rows and time.monotonic() < until:
+        """Wait until the batch is full, or its first request has waited long enough."""
+        until = self._waiting[0].since + self._wait_s
+        while self._rows_waiting() < self._rows and time.monotonic() < until:
             await asyncio.sleep(self._wait_s / 4)
+
+    def _rows_waiting(self) -> int:
+        return sum(place.table.num_rows for place in self._waiting)
 
     def _next(self) -> list[Waiting]:
         """Take the next batch; whoever waited too long gets none."""

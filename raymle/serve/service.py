@@ -5,7 +5,7 @@ from pathlib import Path
 from raymle.config import ServeConfig
 from raymle.records import Record
 from raymle.serve.history import Model
-from raymle.store import Store, open_store
+from raymle.store import Store, open_store, verify
 
 
 class Service(Record):
@@ -28,7 +28,12 @@ def store_of(service: Service) -> Store | None:
 
 
 def place_of(model: Model, store: Store | None) -> Path:
-    """Return a version's folder on this machine, from the storage when it is there."""
+    """Return a version's folder on this machine, from the storage when it is there.
+
+    Raises:
+        ArtifactError: it is not whole.
+    """
     if store is None or Path(model.place).is_absolute():
+        verify(Path(model.place), deep=False)
         return Path(model.place)
     return store.fetch(model.place)

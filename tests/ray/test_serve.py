@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raymle import runtime
+from raymle import hosting, native, runtime
 from raymle.config import DataConfig, ModelConfig, ServeConfig, SplitConfig
 from raymle.data import prepare
 from raymle.data.shards import load_transform
@@ -25,7 +25,8 @@ from raymle.errors import ConflictError, DataError, WorkError
 from raymle.model.build import build
 from raymle.model.bundle import Contents, load, save
 from raymle.predict import predict
-from raymle.serve import serving
+from raymle.serve.history import Model
+from raymle.serve.service import Service
 from raymle.store import open_store
 
 OWN = runtime.Execution(kind="ray", address="local", why="a test")
@@ -71,14 +72,24 @@ def is_open(url: str) -> bool:
         return probe.connect_ex(("127.0.0.1", int(url.rsplit(":", 1)[1]))) == 0
 
 
-def test_a_served_model_answers_as_the_bundle_does_and_leaves_nothing(cluster, bundle):
+def asked(bundle: Path, version: str = "7") -> hosting.Asked:
+    model = Model(version=version, place=str(native.ready(bundle, None)))
+    return hosting.Asked(Service(name="churn", model=model, config=ANY_PORT), None)
+
+
+def serve_actors() -> list[str]:
     from ray.util import list_named_actors
 
+    return [each["name"] for each in list_named_actors(all_namespaces=True) if "SERVE" in each["name"]]
+
+
+def test_a_served_model_answers_as_the_bundle_does(bundle):
     sent = rows(40).drop(["id"]).to_pylist()
     expected = load(bundle).predict(rows(40))[:, 1]
-    with serving(ANY_PORT, bundle, name="churn", version="7") as endpoint:
+    with hosting.hosted(asked(bundle)) as endpoint:
         with urllib.request.urlopen(f"{endpoint.url}/health/ready", timeout=10) as response:
             assert json.load(response) == {"status": "ready", "model": "churn", "version": "7"}
+            assert len(response.headers.get_all("X-Request-Id")) == 1
         with urllib.request.urlopen(f"{endpoint.url}/openapi.json", timeout=10) as response:
             assert json.load(response)["components"]["schemas"]["Row"]["required"] == ["amount", "plan"]
 
@@ -99,27 +110,22 @@ def test_a_served_model_answers_as_the_bundle_does_and_leaves_nothing(cluster, b
         assert {body: post(endpoint.url, body)[0] for body in hostile} == hostile
         assert post(endpoint.url, b"x" * 2**21, "text/plain")[0] == 415
         assert ask(0) == pytest.approx(expected[0], rel=1e-5)
+        with urllib.request.urlopen(f"{endpoint.url}/metrics", timeout=10) as response:
+            assert 'raymle_requests_total{model="churn"' in response.read().decode()
 
-        with (
-            pytest.raises(ConflictError, match="serves something already"),
-            serving(ANY_PORT, bundle, name="churn", version="8"),
-        ):
+        with pytest.raises(ConflictError, match="serves something already"), hosting.hosted(asked(bundle, "8")):
             pass
         assert is_open(endpoint.url)
     assert not is_open(endpoint.url)
-    assert not [actor for actor in list_named_actors(all_namespaces=True) if "SERVE" in actor["name"]]
 
 
 def test_a_bundle_that_does_not_load_is_one_sentence_and_leaves_nothing(cluster, tmp_path):
-    from ray.util import list_named_actors
-
     (tmp_path / "bundle").mkdir()
-    with (
-        pytest.raises(WorkError, match=r"did not come up.*is not whole"),
-        serving(ANY_PORT, tmp_path / "bundle", name="churn", version="7"),
-    ):
+    model = Model(version="7", place=str(tmp_path / "bundle"))
+    broken = hosting.Asked(Service(name="churn", model=model, config=ANY_PORT), None)
+    with pytest.raises(WorkError, match=r"did not come up.*is not whole"), hosting.hosted(broken):
         pass
-    assert not [actor for actor in list_named_actors(all_namespaces=True) if "SERVE" in actor["name"]]
+    assert not serve_actors()
 
 
 def test_batch_prediction_on_ray_writes_what_inline_writes(cluster, bundle, tmp_path):
@@ -142,32 +148,19 @@ def test_a_bad_file_on_ray_is_the_same_error_as_inline(cluster, bundle, tmp_path
     assert str(spread.value) == str(inline.value)
 
 
-SERVER = """
-import signal, sys, time
-from pathlib import Path
-from raymle import runtime
-from raymle.config import ServeConfig
-from raymle.serve import serving
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
-own = runtime.Execution(kind="ray", address="local", why="a test")
-with runtime.connected(own), serving(ServeConfig(port=0), Path(sys.argv[1]), name="churn", version="7") as endpoint:
-    print(endpoint.url, flush=True)
-    time.sleep(600)
-"""
-
-
 def test_ctrl_c_leaves_no_process_and_no_open_port(bundle):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(bundle)], stdout=subprocess.PIPE, text=True, env=environment
-    )
+    words = [sys.executable, "-m", "raymle", "serve", str(bundle), "serve.port=0"]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
     url = server.stdout.readline().strip()
     family = psutil.Process(server.pid).children(recursive=True)
     assert len(family) > 2
     assert is_open(url)
+    listening = {each.laddr.port for member in family for each in member.net_connections("tcp") if not each.raddr}
+    assert not listening & {8404, 9101}  # what HAProxy shows to everybody by default
     server.send_signal(signal.SIGINT)
     server.communicate(timeout=90)
+    assert server.returncode == 130
     _, left = psutil.wait_procs(family, timeout=20)
     assert left == []
     assert not is_open(url)

@@ -93,19 +93,19 @@ def test_a_client_that_has_gone_costs_nothing(pool):
     assert seen == [1]
 
 
-def test_a_batch_waits_for_requests_on_their_way_and_not_longer_than_it_may(pool):
+def test_the_first_of_a_batch_waits_for_others_and_not_longer_than_it_may():
     seen = []
 
-    async def main(coming):
-        batcher = Batcher(ten_times(seen), rows=64, wait_s=0.2, pool=pool)
-        batcher.coming = coming
-        until = time.monotonic() + 10
-        first = asyncio.ensure_future(batcher(table(1), until))
-        await asyncio.sleep(0.02)
-        await asyncio.gather(first, batcher(table(2), until))
+    async def main(seconds):
+        with ThreadPoolExecutor(1) as pool:
+            batcher = Batcher(ten_times(seen), rows=64, wait_s=0.2, pool=pool)
+            until = time.monotonic() + 10
+            first = asyncio.ensure_future(batcher(table(1), until))
+            await asyncio.sleep(seconds)
+            await asyncio.gather(first, batcher(table(2), until))
 
-    asyncio.run(main(coming=2))
+    asyncio.run(main(seconds=0.02))
     assert seen == [2]
     seen.clear()
-    asyncio.run(main(coming=1))
+    asyncio.run(main(seconds=0.4))
     assert seen == [1, 1]
