@@ -44,6 +44,8 @@ bench:
 	$(BIN)/python benchmarks/reproduce.py
 	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/tradeoff.py
+	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/upgrade.py
 
 clean:
 	rm -rf .venv build dist
