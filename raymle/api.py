@@ -16,6 +16,8 @@ from raymle.data import TABLE, shards
 from raymle.errors import ArtifactError, UsageError
 from raymle.evaluate import Evaluated
 from raymle.model import read_contents
+from raymle.predict import MOST_QUARANTINED
+from raymle.predict import plan as predict_plan
 from raymle.predict import predict as predict_all
 from raymle.records import Endpoint, Metrics, Plan, Predicted, Reproduced, Scored, Splits, Trained, Version
 from raymle.store import Store, open_store
@@ -226,11 +228,44 @@ def _beside(scored: Scored, holder: tuple[str, str] | None) -> dict[str, Any]:
     return {"version": holder[0], "run_id": holder[1], "metrics": mine.metrics if mine else {}}
 
 
-def predict(model: str, source: Any, output: str | Path, *, storage: str = "runs", on_ray: bool = False) -> Predicted:
-    """Predict every row of a source into a parquet file."""
-    bundle = references.model(model, storage).bundle
-    with runtime.connected(runtime.local("--ray is given") if on_ray else runtime.INLINE):
-        return predict_all(bundle, source, output, on_ray=on_ray)
+def predict(
+    model: str,
+    source: Any,
+    output: str | Path,
+    *,
+    storage: str = "runs",
+    on_ray: bool | None = None,
+    max_quarantined: float = MOST_QUARANTINED,
+) -> Predicted:
+    """Predict every row of a source into a parquet file or a folder of them; see ``raymle.predict.run``.
+
+    Args:
+        model: A run, a registered version or a bundle's folder.
+        source: A table, or what ``data.source`` takes.
+        output: A ``.parquet`` file or a folder; a path or a URI.
+        storage: Where the runs are.
+        on_ray: Spread the work over Ray; by default where ``RAY_ADDRESS`` is set, as it is inside a Ray job.
+        max_quarantined: The fraction of rows that may break the model's contract.
+    """
+    bundle, place = references.model(model, storage).bundle, _place(on_ray=on_ray)
+    with runtime.connected(place):
+        return predict_all(bundle, source, output, on_ray=place.on_ray, max_quarantined=max_quarantined)
+
+
+def plan_predict(
+    model: str, source: Any, output: str | Path, *, storage: str = "runs", on_ray: bool | None = None
+) -> Plan:
+    """Check everything and say what ``predict`` would do; nothing is started."""
+    return predict_plan(references.model(model, storage).bundle, source, output, _place(on_ray=on_ray))
+
+
+def _place(*, on_ray: bool | None) -> runtime.Execution:
+    """Decide where rows are predicted: a stream of any size fits into this process."""
+    if on_ray:
+        return runtime.local("--ray is given")
+    if on_ray is None and loader.environment("RAY_ADDRESS"):
+        return runtime.local("RAY_ADDRESS is set, as it is inside a Ray job")
+    return runtime.INLINE
 
 
 @contextmanager

@@ -218,8 +218,15 @@ class Predicted(Record):
     """What a batch prediction wrote."""
 
     rows: int
+    """Rows with a prediction."""
     output: str
     seconds: float
+    quarantined: int = 0
+    """Rows without one, because they break the model's contract."""
+    quarantine: str | None = None
+    """The file with those rows and the reasons."""
+    resumed: int = 0
+    """Rows that an earlier run had done."""
     warnings: tuple[str, ...] = ()
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from raymle.cli.answer import Answer, table, verb
+from raymle.cli.make import planned
 from raymle.cli.options import Json, Key, ModelName, Plan, Storage, home_of
 
 
@@ -18,24 +19,36 @@ def register(app: typer.Typer) -> None:
 def predict(
     model: ModelName,
     source: Annotated[str, typer.Argument(metavar="IN", help="Rows to predict: a file, glob, folder or URI.")],
-    output: Annotated[str, typer.Argument(metavar="OUT", help="The parquet file to write.")],
+    output: Annotated[str, typer.Argument(metavar="OUT", help="A .parquet file, or a folder of parts; a path or URI.")],
     *,
-    ray: Annotated[bool, typer.Option("--ray", help="Spread the files over Ray.")] = False,
+    ray: Annotated[
+        bool | None,
+        typer.Option("--ray/--no-ray", help="Spread the work over Ray; default: where RAY_ADDRESS is set."),
+    ] = None,
+    max_quarantined: Annotated[
+        float, typer.Option("--max-quarantined", metavar="X", help="The fraction of bad rows that is too many.")
+    ] = 0.1,
     storage: Storage = None,
+    plan: Plan = False,
     json: Json = False,
 ) -> Answer:
-    """Predict a whole source into one parquet file.
+    """Predict a whole source into parquet.
 
-    It holds the key columns, the prediction, and each class's probability.
+    It holds the key columns, the prediction, and each class's probability. The same call goes on with one that was
+    killed. Rows that break the model's contract go to OUT.quarantine.parquet with the reason.
     """
     place = home_of(model, storage)
     from raymle import api
 
-    done = api.predict(model, source, output, storage=place, on_ray=ray)
-    speed = f"{done.rows / max(done.seconds, 1e-3):,.0f} rows/s"
+    if plan:
+        return planned(api.plan_predict(model, source, output, storage=place, on_ray=ray), as_json=json)
+    done = api.predict(model, source, output, storage=place, on_ray=ray, max_quarantined=max_quarantined)
+    here = done.rows + done.quarantined - done.resumed
+    speed = f"{here / max(done.seconds, 1e-3):,.0f} rows/s"
+    told = [f"{done.quarantined:,} without a prediction: {done.quarantine}"] if done.quarantined else []
     return Answer(
-        done.model_dump(mode="json", exclude={"warnings"}),
-        f"{done.rows:,} rows in {done.seconds:.1f} s ({speed}): {done.output}",
+        done.model_dump(mode="json", exclude={"warnings", "resumed"}),
+        "\n".join([f"{done.rows:,} rows in {done.seconds:.1f} s ({speed}): {done.output}", *told]),
         json,
         note="\n".join(f"warning: {each}" for each in done.warnings),
     )

@@ -1,11 +1,13 @@
 """Values of any stored type in the canonical Arrow type of their column, vectorised."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from raymle.errors import DataError
 from raymle.records import Column
@@ -37,25 +39,51 @@ def canonical(values: pa.Array, column: Column) -> pa.Array:
     try:
         return _cast(values, column)
     except pa.ArrowException:
-        example = repr(values[next(misfits(values, column))].as_py())[:80]
+        example = values[next(misfits(values, column))].as_py()
         kinds = "" if column.type == "category" else f", or set data.types: {{{column.name}: category}}"
         raise DataError(
-            f"column {column.name!r} is {column.type}, but holds {example}",
+            not_of_type(column.name, column.type, example),
             hint=f"clean the values{kinds}, or drop the column",
         ) from None
 
 
-def misfits(values: pa.Array, column: Column, start: int = 0) -> Iterator[int]:
-    """Find the rows whose value is not of the column's type, by halving."""
+def not_of_type(name: str, kind: str, value: Any) -> str:
+    """Say that a column holds a value that is not of its type."""
+    return f"column {name!r} is {kind}, but holds {repr(value)[:80]}"
+
+
+def misfits(values: pa.Array, column: Column) -> Iterator[int]:
+    """Find the rows whose value is not of the column's type."""
+    return failing(values, lambda part: _cast(part, column))
+
+
+def failing(values: pa.Array, cast: Callable[[pa.Array], Any], start: int = 0) -> Iterator[int]:
+    """Find the rows whose value a cast refuses, by halving."""
     try:
-        _cast(values, column)
+        cast(values)
     except pa.ArrowException:
         middle = len(values) // 2
         if not middle:
             yield start
             return
-        yield from misfits(values[:middle], column, start)
-        yield from misfits(values[middle:], column, start + middle)
+        yield from failing(values[:middle], cast, start)
+        yield from failing(values[middle:], cast, start + middle)
+
+
+def every_failing(values: pa.Array, cast: Callable[[pa.Array], Any]) -> NDArray[np.int64]:
+    """Find the same rows where there may be many: each different value is tried once."""
+    try:
+        encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+    except pa.ArrowException:  # nested values have no dictionary
+        return np.fromiter(failing(values, cast), np.int64)
+    refused = np.fromiter(failing(encoded.dictionary, cast), np.int64)
+    codes = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(np.isin(codes, refused))
+
+
+def every_misfit(values: pa.Array, column: Column) -> NDArray[np.int64]:
+    """Find every row whose value is not of the column's type."""
+    return every_failing(values, lambda part: _cast(part, column))
 
 
 def _cast(values: pa.Array, column: Column) -> pa.Array:

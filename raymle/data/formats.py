@@ -72,10 +72,27 @@ def names(file: File) -> list[str] | None:
         return list(reader.schema.names)
 
 
-def read(file: File, *, schema: pa.Schema, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield a file's batches: the named columns in that order, at most that many rows each."""
+def footer(file: File) -> tuple[list[str], list[int]]:
+    """Return a parquet file's column names, and the rows of each row group."""
+    found = pq.read_metadata(file.path, filesystem=file.system)
+    groups = [found.row_group(place).num_rows for place in range(found.num_row_groups)]
+    return found.schema.to_arrow_schema().names, groups
+
+
+def read(
+    file: File, *, schema: pa.Schema, names: Sequence[str], rows: int, groups: Sequence[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield a file's batches: the named columns in that order, at most that many rows each.
+
+    Args:
+        file: Which one.
+        schema: The columns with their types.
+        names: Which of them are read.
+        rows: The most rows of a batch.
+        groups: The row groups of a parquet file that are read; all when None.
+    """
     if file.format == "parquet":
-        found = _read_parquet(file, schema, names, rows)
+        found = _read_parquet(file, schema, names, rows, groups)
     else:
         found = _read_csv(file, schema, names) if file.format == "csv" else _read_json(file, schema)
     for batch in found:
@@ -88,7 +105,9 @@ def _parquet_columns(file: File) -> pa.Schema:
     return pq.read_schema(file.path, filesystem=file.system).remove_metadata()
 
 
-def _read_parquet(file: File, schema: pa.Schema, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+def _read_parquet(
+    file: File, schema: pa.Schema, names: Sequence[str], rows: int, groups: Sequence[int] | None
+) -> Iterator[pa.RecordBatch]:
     footer = pq.read_metadata(file.path, filesystem=file.system)
     texts = [name for name in _few_valued(footer) if name in names and _is_text(schema.field(name).type)]
     ahead = not isinstance(file.system, pafs.LocalFileSystem)  # quicker far away; it keeps all that it has read
@@ -96,7 +115,7 @@ def _read_parquet(file: File, schema: pa.Schema, names: Sequence[str], rows: int
         file.path, filesystem=file.system, metadata=footer, read_dictionary=texts,
         pre_buffer=ahead, buffer_size=0 if ahead else BUFFER_BYTES,
     ) as reader:  # fmt: skip
-        yield from reader.iter_batches(batch_size=rows, columns=list(names))
+        yield from reader.iter_batches(batch_size=rows, row_groups=groups, columns=list(names))
 
 
 def _few_valued(footer: pq.FileMetaData) -> list[str]:
@@ -198,6 +217,19 @@ def _read_csv(file: File, schema: pa.Schema, names: Sequence[str]) -> Iterator[p
             f"column {name!r} is {kind}, but holds {misfit[3][:80]!r}",
             hint=f"clean the values, set data.types: {{{name}: category}}, or drop the column",
         ) from None
+
+
+def csv_as_text(file: File, names: Sequence[str], ragged: list[tuple[int, str]]) -> Iterator[pa.RecordBatch]:
+    """Yield a csv's rows as text; the number of a row with too few or too many values is added, with the reason."""
+
+    def skip(row: Any) -> str:
+        has, expected = row.actual_columns, row.expected_columns
+        ragged.append((row.number - 1, f"has {has} value{'s' * (has != 1)}, not {expected}: {row.text[:80]}"))
+        return "skip"
+
+    types = dict.fromkeys(names, pa.string())
+    with _open_csv(file, types=types, names=names, parallel=False, on_ragged=skip) as reader:
+        yield from reader
 
 
 def ragged_row(file: File) -> str:

@@ -93,7 +93,7 @@ def batches(source: Source, columns: Sequence[str] | None = None, *, rows: int =
         file = File(system, path_of(uri), source.format)
         with explained(uri, system):
             if uri != source.files[0]:
-                _check_columns(formats.names(file), source, uri)
+                check_columns(formats.names(file), source, uri)
             yield from formats.read(file, schema=source.columns, names=names, rows=rows)
 
 
@@ -172,7 +172,7 @@ def _refuse_unusable(names: Sequence[str], where: str) -> None:
         raise DataError(f"{where} has more than one column named {twice[0]!r}", hint="rename one of them")
 
 
-def _check_columns(names: list[str] | None, source: Source, uri: str) -> None:
+def check_columns(names: list[str] | None, source: Source, uri: str) -> None:
     """Refuse a file whose columns are not those of the first one, in whatever order."""
     if names is None:
         return
@@ -200,8 +200,8 @@ def _decoded_bytes(system: pafs.FileSystem, found: list[str], kind: formats.Form
 def _file_digest(system: pafs.FileSystem, uri: str, memo: Path) -> str:
     """Return a file's sha256, from the memo when the same file was hashed before."""
     with explained(uri, system):
-        identity, changed = _identity(system, uri)
-        note = memo / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]}.txt"
+        known, changed = identity(system, uri)
+        note = memo / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]}.txt"
         if note.exists():
             return note.read_text()
         digest = hashlib.sha256()
@@ -209,7 +209,7 @@ def _file_digest(system: pafs.FileSystem, uri: str, memo: Path) -> str:
             while block := stream.read(4 << 20):
                 digest.update(block)
         settled = time.time() - changed > 1  # a later change within one clock tick would not show
-        if settled and _identity(system, uri)[0] == identity:
+        if settled and identity(system, uri)[0] == known:
             _remember(note, digest.hexdigest())
     return digest.hexdigest()
 
@@ -222,7 +222,7 @@ def _remember(note: Path, text: str) -> None:
         draft.replace(note)
 
 
-def _identity(system: pafs.FileSystem, uri: str) -> tuple[list[str | int], float]:
+def identity(system: pafs.FileSystem, uri: str) -> tuple[list[str | int], float]:
     """Return what changes when a file's content changes, and when it last did in seconds."""
     if "://" not in uri:
         stat = Path(uri).stat()

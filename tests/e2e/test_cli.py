@@ -129,7 +129,8 @@ def test_a_score_is_a_test_once_and_then_the_run_is_champion(raymle: Shell, trai
 
 def test_the_champion_predicts_a_file(raymle: Shell, trained: Any) -> None:
     done = raymle("predict", "models:/flights@champion", "flights.parquet", "out.parquet", "--json").json
-    assert set(done) == {"rows", "output", "seconds"}
+    assert set(done) == {"rows", "output", "seconds", "quarantined", "quarantine"}
+    assert done["quarantined"] == 0
     table = pq.read_table(raymle.folder / "out.parquet")
     assert (done["rows"], table.num_rows) == (ROWS, ROWS)
     assert "prediction" in table.column_names

@@ -21,7 +21,7 @@ OPTIONS = {
     "score": {"--output", "--storage", "--json"},
     "reproduce": {"--tolerance", "--plan", "--storage", "--json"},
     "promote": {"--canary", "--shadow", "--storage", "--json"},
-    "predict": {"--ray", "--storage", "--json"},
+    "predict": {"--ray", "--no-ray", "--max-quarantined", "--storage", "--plan", "--json"},
     "serve": {"--host", "--port", "--storage", "--json"},
     "submit": {"--address", "--folder", "--wait", "--no-wait", "--key", "--plan", "--json"},
     "runs ls": {"--storage", "--json"},

@@ -285,9 +285,17 @@ def test_score_has_its_shape(api: SimpleNamespace, capsys: pytest.CaptureFixture
 
 
 def test_predict_has_its_shape(api: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    api.predict = lambda model, source, output, storage, on_ray: records.Predicted(rows=5, output=output, seconds=0.1)
+    def predicted(model: str, source: str, output: str, **options: Any) -> records.Predicted:
+        assert options == {"storage": "runs", "on_ray": None, "max_quarantined": 0.1}
+        return records.Predicted(rows=5, output=output, seconds=0.1, quarantined=1, quarantine="out.quarantine.parquet")
+
+    api.predict = predicted
     assert app.run(["predict", "last", "in.csv", "out.parquet", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"rows": 5, "output": "out.parquet", "seconds": 0.1}
+    assert json.loads(capsys.readouterr().out) == {
+        "rows": 5, "output": "out.parquet", "seconds": 0.1, "quarantined": 1, "quarantine": "out.quarantine.parquet",
+    }  # fmt: skip
+    assert app.run(["predict", "last", "in.csv", "out.parquet"]) == 0
+    assert "1 without a prediction: out.quarantine.parquet" in capsys.readouterr().out
 
 
 def test_a_verb_that_reads_makes_no_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
