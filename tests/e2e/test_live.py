@@ -11,6 +11,8 @@ import load
 import pytest
 from test_cli import ROOT, Shell
 
+from raymle import api
+
 ROWS = 8_000
 SPEC = """
 name: flights
@@ -24,10 +26,6 @@ ROW = {
     "carrier": "UA", "origin": "EWR", "dest": "IAH", "distance": 1400, "hour": 5, "time_hour": "2013-01-01T05:00:00Z",
 }  # fmt: skip
 BAD = ("raises", "hangs", "nan")
-
-
-def train(raymle: Shell, *words: str) -> str:
-    return raymle("train", *words, "--json").json["run_id"]
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +43,19 @@ def raymle(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 @pytest.fixture(scope="module")
 def runs(raymle: Shell) -> dict[str, str]:
     """A weak run that is champion, a better one, and some that break where they are served; all scored at once."""
-    found = {"weak": train(raymle, "model={type: linear}", "train.epochs=1")}
-    found["good"] = train(raymle, "model={type: mlp, params: {hidden: [32]}}")
+    spec, flag = raymle.folder / "raymle.yaml", raymle.folder / "flag"
+
+    def train(*overrides: str) -> api.Run:
+        return api.Experiment.load(spec, *overrides).train()
+
+    made = {"weak": train("model={type: linear}", "train.epochs=1")}
+    made["good"] = train("model={type: mlp, params: {hidden: [64, 32]}}", "train.epochs=12")
     for kind in BAD:
-        params = f"{{kind: {kind}, flag: {raymle.folder / 'flag'}}}"
-        found[kind] = train(raymle, f"model={{type: 'breaks:make', params: {params}}}")
-    raymle("score", *found.values())
-    raymle("promote", found["weak"])
-    (raymle.folder / "flag").touch()
+        made[kind] = train(f"model={{type: 'breaks:make', params: {{kind: {kind}, flag: {flag}}}}}")
+    found = {name: run.id for name, run in made.items()}
+    api.score(list(found.values()), storage=str(raymle.folder / "runs"))
+    assert made["weak"].promote().passed
+    flag.touch()
     return found
 
 
@@ -86,7 +89,6 @@ def test_a_version_that_breaks_is_refused_and_answers_nobody(raymle, runs, url, 
     assert found.failed == found.refused == 0
     assert set(found.versions) == {"1"}
     assert {"raises": "does not load", "hangs": "within 6 s", "nan": "golden"}[kind] in told
-    assert raymle("runs", "show", "models:/flights@champion", "--json").json["run_id"] == runs["weak"]
     assert status(raymle)["champion"] == "1"
 
 
