@@ -27,6 +27,7 @@ class Measured(NamedTuple):
     """What wrk counted."""
 
     per_s: float
+    """Good answers only."""
     p50_ms: float
     p99_ms: float
     bad: int
@@ -50,11 +51,12 @@ def parse(text: str) -> Measured:
     share = {
         int(at): float(value) * SCALE[unit] for at, value, unit in re.findall(r"(\d+)%\s+([\d.]+)(us|ms|s|m)", text)
     }
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    if rate is None or 99 not in share:
+    total, rate = re.search(r"(\d+) requests in", text), re.search(r"Requests/sec:\s+([\d.]+)", text)
+    if total is None or rate is None or 99 not in share:
         raise SystemExit(f"wrk says:\n{text}")
     statuses = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
-    bad = int(statuses[1]) if statuses else 0
-    bad += sum(map(int, errors.groups())) if errors else 0
-    return Measured(float(rate[1]), share[50], share[99], bad)
+    refused = int(statuses[1]) if statuses else 0
+    broken = sum(map(int, errors.groups())) if errors else 0
+    good = 1 - refused / max(1, int(total[1]))
+    return Measured(good * float(rate[1]), share[50], share[99], refused + broken)
