@@ -92,7 +92,7 @@ def application(
         JSON: lambda body: wire.read(body, expected, limits),
         ARROW: lambda body: arrow.read(body, expected, limits),
     })  # fmt: skip
-    return _Service(predictions, told, limits, auth, card.version, observe).handle
+    return _Service(predictions, told, limits, auth, card.version, observe)
 
 
 def _told(
@@ -144,7 +144,7 @@ class _Service:
     version: Callable[[], str]
     observe: Observe | None
 
-    async def handle(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer as ASGI asks."""
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
