@@ -113,7 +113,8 @@ def main() -> None:
     parser.add_argument("--numbers", action="store_true")
     asked = parser.parse_args()
     listening = socket.create_server(("127.0.0.1", 0), backlog=200)
-    print(listening.getsockname()[1], flush=True)
+    sys.stdout.write(f"{listening.getsockname()[1]}\n")
+    sys.stdout.flush()
     config = uvicorn.Config(app(NUMBERS if asked.numbers else SCHEMA, tokens=asked.tokens), log_level="warning")
     uvicorn.Server(config).run([listening])
 

@@ -162,10 +162,11 @@ class _Service:
         finally:
             if self.observe is not None and scope["path"] == PREDICT:
                 self.observe(status, now() - started, rows)
-        await respond(reply, send, request_id=request_id, version=reply.version or self._champion(status))
+        await respond(reply, send, request_id=request_id, version=reply.version or self._champion())
 
-    def _champion(self, status: int) -> str:
-        return "" if status == 401 else self.version()
+    def _champion(self) -> str:
+        """Return the version for answers that are no predictions; where there are tokens it is not everybody's."""
+        return self.version() if self.auth is None else ""
 
     async def _reply(self, scope: Any, headers: Headers, receive: Receive, request_id: str) -> Reply:
         try:

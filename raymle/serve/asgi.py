@@ -22,8 +22,8 @@ class Reply(NamedTuple):
     content_type: str = JSON
     headers: Mapping[str, str] = {}
     rows: int = 0
-    version: str | None = None
-    """That answered; None is the champion."""
+    version: str = ""
+    """Of the model that answered."""
 
 
 async def respond(reply: Reply, send: Send, *, request_id: str, version: str) -> None:
@@ -33,8 +33,9 @@ async def respond(reply: Reply, send: Send, *, request_id: str, version: str) ->
         (b"content-length", b"%d" % len(reply.body)),
         (b"x-content-type-options", b"nosniff"),
         (b"x-request-id", request_id.encode()),
-        (b"x-model-version", version.encode("ascii", "replace")),
     ]
+    if version:
+        headers.append((b"x-model-version", version.encode("ascii", "replace")))
     if reply.headers:
         headers += [(key.lower().encode(), value.encode()) for key, value in reply.headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -1,6 +1,6 @@
 """Arrow streams from outside: good ones are tables, all others are refused before they can do harm."""
 
-import datetime
+import datetime as dt
 import struct
 
 import numpy as np
@@ -14,7 +14,7 @@ from raymle.serve import arrow, layout
 from raymle.serve.limits import RequestError
 
 LAYOUT = layout.of(SCHEMA)
-MOMENT = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
+MOMENT = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 PLAIN = {"amount": [1.5, 2.0], "plan": ["basic", "pro"], "new": [True, False], "at": [MOMENT, None]}
 
 
@@ -46,7 +46,7 @@ STORED = {
     "views": {"plan": pa.array(["basic", "a plan with a long name"], pa.string_view())},
     "whole numbers for text": {"plan": pa.array([7.0, 7.5])},
     "0 and 1": {"new": pa.array([0, 1])},
-    "days": {"at": pa.array([datetime.date(2026, 1, 31), None])},
+    "days": {"at": pa.array([dt.date(2026, 1, 31), None])},
     "milliseconds": {"at": pa.array([MOMENT, None], pa.timestamp("ms", "Europe/Paris"))},
     "nothing at all": {"plan": pa.nulls(2)},
     "the key too": {"id": ["c-1", "c-2"]},
