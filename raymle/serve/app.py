@@ -59,7 +59,7 @@ class Card(NamedTuple):
 
 
 Predict = Callable[[pa.Table, Call], Awaitable[Answer]]
-Observe = Callable[[int, float, int, str | None], None]
+Observe = Callable[[int, float, int, str], None]
 
 
 def application(
@@ -83,7 +83,7 @@ def application(
         auth: Who may ask; None lets everybody.
         ready: Whether predictions can be asked for; /health/ready is 503 until then.
         metrics: Returns the text of /metrics in Prometheus' format.
-        observe: Takes status, seconds, rows and answering version (None: none did) of each request to /predict,
+        observe: Takes status, seconds, rows and answering version (empty: none did) of each request to /predict,
             once; 499 is a client who left.
         page: Whether there is a page to try the model on.
         names_requests: Whether to answer with X-Request-Id; what stands in front may do it already.
@@ -95,12 +95,7 @@ def application(
         JSON: lambda body: wire.read(body, expected, limits),
         ARROW: lambda body: arrow.read(body, expected, limits),
     })  # fmt: skip
-    service = _Service(predictions, told, limits, auth, card.version, observe, names_requests)
-
-    async def app(scope: Any, receive: Receive, send: Send) -> None:  # a server tells the protocol by its kind
-        await service.handle(scope, receive, send)
-
-    return app
+    return _Service(predictions, told, limits, auth, card.version, observe, names_requests)
 
 
 def _told(
@@ -153,7 +148,7 @@ class _Service:
     observe: Observe | None
     names_requests: bool
 
-    async def handle(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer as ASGI asks."""
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
@@ -162,7 +157,7 @@ class _Service:
 
     async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
         now = asyncio.get_running_loop().time
-        started, status, rows, version = now(), 499, 0, None
+        started, status, rows, version = now(), 499, 0, ""
         headers: Headers = dict(scope["headers"])
         request_id = request.request_id(headers)
         try:
@@ -172,10 +167,11 @@ class _Service:
             if self.observe is not None and scope["path"] == PREDICT:
                 self.observe(status, now() - started, rows, version)
         shown = request_id if self.names_requests else None
-        await respond(reply, send, request_id=shown, version=reply.version or self._champion(status))
+        await respond(reply, send, request_id=shown, version=reply.version or self._champion())
 
-    def _champion(self, status: int) -> str:
-        return "" if status == 401 else self.version()
+    def _champion(self) -> str:
+        """Return the version for answers that are no predictions; where there are tokens it is not everybody's."""
+        return self.version() if self.auth is None else ""
 
     async def _reply(self, scope: Any, headers: Headers, receive: Receive, request_id: str) -> Reply:
         try:

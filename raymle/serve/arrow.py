@@ -49,17 +49,15 @@ def read(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
         raise too_large(limits)
     try:
         _look_through(body)
-        table = _opened(body, expected, limits)
-    except (pa.ArrowException, OSError, ValueError, struct.error) as error:
-        if isinstance(error, RequestError):
-            raise
+        return _fitted(_opened(body, expected, limits), expected)
+    except (pa.ArrowException, OSError, ValueError, struct.error) as error:  # a name that is not UTF-8 is a ValueError
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise RequestError(f"the body is not an Arrow stream: {reason}", kind="not_arrow") from None
-    check_count(table.num_rows, limits)
-    if sum(_decoded_size(table.column(column.name).chunk(0)) for column in expected.features) > limits.body:
-        raise too_large(limits)
+
+
+def _fitted(stored: pa.Table, expected: Layout) -> pa.Table:
     faults: list[Fault] = []
-    arrays = {column.name: _array(table.column(column.name).chunk(0), column, faults) for column in expected.features}
+    arrays = {column.name: _array(stored.column(column.name).chunk(0), column, faults) for column in expected.features}
     if faults:
         raise faulty(faults)
     return pa.table(arrays)
@@ -102,12 +100,13 @@ def _field(metadata: bytes, table: int, number: int) -> int:
 
 
 def _opened(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
+    """Return the features as they are stored, in one chunk each."""
     options = pa.ipc.IpcReadOptions(ensure_alignment=pa.ipc.Alignment.At64Byte, use_threads=False)
     with pa.ipc.open_stream(body, options=options) as reader:
         _check_columns(reader.schema, expected)
-        batches = list(_checked(reader, limits))
-        names = [column.name for column in expected.features]
-        return pa.Table.from_batches(batches, reader.schema).select(names).combine_chunks()
+        batches = list(_checked(reader, expected, limits))
+    check_count(sum(batch.num_rows for batch in batches), limits)
+    return pa.Table.from_batches(batches).combine_chunks()
 
 
 def _check_columns(schema: pa.Schema, expected: Layout) -> None:
@@ -136,15 +135,20 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _checked(batches: Iterable[pa.RecordBatch], limits: Limits) -> Iterator[pa.RecordBatch]:
-    """Pass batches on whose offsets and indices are right, until there are too many rows."""
-    rows = 0
+def _checked(batches: Iterable[pa.RecordBatch], expected: Layout, limits: Limits) -> Iterator[pa.RecordBatch]:
+    """Pass on the features of batches whose offsets and indices are right, until there are too many rows or bytes."""
+    names = [column.name for column in expected.features]
+    rows = size = 0
     for batch in batches:
         rows += batch.num_rows
         if rows > limits.rows:
             check_count(rows, limits)
         batch.validate(full=True)
-        yield batch
+        columns = [batch.column(name) for name in names]
+        size += sum(map(_decoded_size, columns))
+        if size > limits.body:
+            raise too_large(limits)
+        yield pa.RecordBatch.from_arrays([_owned(column) for column in columns], names)
 
 
 def _decoded_size(array: pa.Array) -> int:
@@ -152,8 +156,12 @@ def _decoded_size(array: pa.Array) -> int:
     if pa.types.is_dictionary(array.type):
         if not _is_text(array.type.value_type):
             return 0
-        return int(pc.sum(_lengths(array.dictionary).take(array.indices)).as_py() or 0)
-    return int(pc.sum(_lengths(array)).as_py() or 0) if _is_text(array.type) else 0
+        return _total(_lengths(array.dictionary)) + _total(_lengths(array.dictionary).take(array.indices))
+    return _total(_lengths(array)) if _is_text(array.type) else 0
+
+
+def _total(lengths: pa.Array) -> int:
+    return int(pc.sum(lengths).as_py() or 0)
 
 
 def _lengths(text: pa.Array) -> pa.Array:
@@ -161,6 +169,13 @@ def _lengths(text: pa.Array) -> pa.Array:
         return pc.binary_length(text).cast(pa.int64())
     views = np.frombuffer(text.buffers()[1] or b"", np.int32)[4 * text.offset :][: 4 * len(text) : 4]
     return pa.array(views.astype(np.int64), mask=text.is_null().to_numpy(zero_copy_only=False))
+
+
+def _owned(array: pa.Array) -> pa.Array:
+    """Give views of text bytes of their own; by way of Python, as Arrow's cast follows the views of nulls too."""
+    if pa.types.is_dictionary(array.type):
+        return pa.DictionaryArray.from_arrays(array.indices, _owned(array.dictionary))
+    return pa.array(array.to_pylist(), pa.string()) if pa.types.is_string_view(array.type) else array
 
 
 def _array(stored: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:

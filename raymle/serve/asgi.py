@@ -22,8 +22,8 @@ class Reply(NamedTuple):
     content_type: str = JSON
     headers: Mapping[str, str] = {}
     rows: int = 0
-    version: str | None = None
-    """That answered; None is the champion."""
+    version: str = ""
+    """Of the model that answered."""
 
 
 async def respond(reply: Reply, send: Send, *, request_id: str | None, version: str) -> None:
@@ -32,10 +32,11 @@ async def respond(reply: Reply, send: Send, *, request_id: str | None, version: 
         (b"content-type", reply.content_type.encode()),
         (b"content-length", b"%d" % len(reply.body)),
         (b"x-content-type-options", b"nosniff"),
-        (b"x-model-version", version.encode("ascii", "replace")),
     ]
     if request_id is not None:
         headers.append((b"x-request-id", request_id.encode()))
+    if version:
+        headers.append((b"x-model-version", version.encode("ascii", "replace")))
     if reply.headers:
         headers += [(key.lower().encode(), value.encode()) for key, value in reply.headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -197,9 +197,9 @@ class Tokens:
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """Return what differs when a file was replaced."""
+    """Return what differs when a file was replaced, written to or opened to others."""
     try:
         found = path.stat()
     except OSError:
         return 0, 0, 0
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_ctime_ns, found.st_size, found.st_ino

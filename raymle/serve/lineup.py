@@ -186,7 +186,7 @@ class Lineup:
         finally:
             self._running -= 1
 
-    def observe(self, status: int, seconds: float, rows: int, version: str | None) -> None:
+    def observe(self, status: int, seconds: float, rows: int, version: str) -> None:
         """Count a request to /predict."""
         self.metrics.request(version or self.champion.model.version, status, seconds, rows)
 

@@ -17,7 +17,7 @@ LONGEST_KEY = 256
 Headers = Mapping[bytes, bytes]
 Receive = Callable[[], Awaitable[Any]]
 _ID = re.compile(rb"[\w.-]{1,64}")
-_SECONDS = re.compile(rb"\d{1,9}(\.\d{1,9})?")
+_NUMBER = re.compile(rb"[0-9.eE+-]{1,32}")
 _PREFERENCE = re.compile(r"([^;,\s]+)\s*(?:;\s*q\s*=\s*([\d.]+))?[^,]*")
 
 
@@ -77,12 +77,13 @@ def answer_type(headers: Headers, sent: str) -> str:
 
 def _preferences(accept: str) -> list[tuple[str, float]]:
     found = [(match[1], match[2]) for match in _PREFERENCE.finditer(accept[:1000])]
-    return [(kind, 1.0 if weight is None else _weight(weight)) for kind, weight in found]
+    return [(kind, 1.0 if weight is None else _number(weight.encode())) for kind, weight in found]
 
 
-def _weight(text: str) -> float:
+def _number(text: bytes) -> float:
+    """Return a number as people write it, 0 for anything else."""
     try:
-        return float(text)
+        return float(text) if _NUMBER.fullmatch(text) else 0.0
     except ValueError:
         return 0.0
 
@@ -106,7 +107,7 @@ def seconds(headers: Headers, limits: Limits) -> float:
     given = headers.get(b"x-request-timeout")
     if given is None:
         return limits.deadline
-    wanted = float(given) if _SECONDS.fullmatch(given.strip()) else 0.0
+    wanted = _number(given)
     if not 0 < wanted < math.inf:
         message = "X-Request-Timeout is not a number of seconds above 0, such as 1.5"
         raise RequestError(message, kind="header")

@@ -90,7 +90,9 @@ function showFaults(rows) {
 }
 
 function said(prediction) {
-  if (typeof prediction === "number") return [make("p", { className: "said", textContent: prediction.toPrecision(6).replace(/\.?0+$/, "") })];
+  if (typeof prediction === "number") {
+    return [make("p", { className: "said", textContent: prediction.toLocaleString("en", { maximumSignificantDigits: 6 }) })];
+  }
   const chances = Object.entries(prediction.probabilities).sort((a, b) => b[1] - a[1]).slice(0, MOST_BARS);
   const bars = chances.map(([name, chance]) => {
     const bar = make("div", { className: "bar" });
