@@ -4,7 +4,6 @@ from raymle.model.bundle import Bundle as Bundle
 from raymle.model.bundle import Contents as Contents
 from raymle.model.bundle import load as load
 from raymle.model.bundle import read_contents as read_contents
-from raymle.model.bundle import read_transform as read_transform
 from raymle.model.bundle import save as save
 from raymle.model.params import check as check
 from raymle.model.params import parameters as parameters

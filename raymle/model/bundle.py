@@ -71,10 +71,6 @@ class Bundle:
         """The contract that rows are held against."""
         return self.contents.data_schema
 
-    @property
-    def runtime(self) -> str:
-        return "torch"
-
     def conformed(self, raw: pa.RecordBatch) -> pa.RecordBatch:
         """Run the user's own transforms over raw rows, and hold the result against the schema."""
         batch: pa.RecordBatch = conform(self._transformed(raw), self.schema, target=False)
@@ -210,10 +206,6 @@ def read_contents(folder: Path) -> Contents:
         return Contents.model_validate_json((folder / "bundle.json").read_bytes())
     except (OSError, ValueError) as error:
         raise _unreadable(folder, error) from None
-
-
-def read_transform(folder: Path) -> Transform:
-    return Transform.from_state(json.loads((folder / "transform.json").read_text()))
 
 
 def _unreadable(folder: Path, error: Exception) -> ArtifactError:

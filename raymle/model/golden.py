@@ -1,5 +1,0 @@
-from raymle.model.bundle import Bundle
-
-
-def check(bundle: Bundle) -> None:
-    pass
