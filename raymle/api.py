@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, final
 
-from raymle import attempt, cloud, data, loader, pipeline, planning, references, runtime
+from raymle import attempt, cloud, data, loader, native, pipeline, planning, references, runtime
 from raymle import evaluate as judging
 from raymle import promote as promotion
 from raymle import reproduce as reproducing
@@ -166,6 +166,7 @@ class Run:
             spec.promote, self.record, store=self.store, tracking=spec.tracking, metric=self.record.metric
         )
         if version.passed:
+            native.ready(self.bundle, self.store.root)  # a server starts fast then
             notes.note_promotion(self.store, self.id, f"{version.name} version {version.version}")
             _tell(self.store, self.record, tags={"raymle.promoted": f"{version.name} {version.version}"})
         return version
@@ -227,7 +228,8 @@ def _beside(scored: Scored, holder: tuple[str, str] | None) -> dict[str, Any]:
 
 def predict(model: str, source: Any, output: str | Path, *, storage: str = "runs", on_ray: bool = False) -> Predicted:
     """Predict every row of a source into a parquet file."""
-    bundle = references.model(model, storage).bundle
+    found = references.model(model, storage)
+    bundle = native.ready(found.bundle, found.root)
     with runtime.connected(runtime.local("--ray is given") if on_ray else runtime.INLINE):
         return predict_all(bundle, source, output, on_ray=on_ray)
 
@@ -240,8 +242,9 @@ def serve(model: str, *, storage: str = "runs", host: str | None = None, port: i
     config = (found.spec.serve if found.spec else ServeConfig()).model_copy(update=given)
     check(config)
     free_port(config.host, config.port)
+    bundle = native.ready(found.bundle, found.root)
     on_ray = runtime.local("a server runs on Ray Serve")
-    with runtime.connected(on_ray), serving(config, found.bundle, name=found.name, version=found.version) as endpoint:
+    with runtime.connected(on_ray), serving(config, bundle, name=found.name, version=found.version) as endpoint:
         yield endpoint
 
 
