@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, final
 
-from raymle import attempt, cloud, data, hosting, loader, pipeline, planning, references, rollout, runtime
+from raymle import attempt, cloud, data, hosting, loader, native, pipeline, planning, references, rollout, runtime
 from raymle import evaluate as judging
 from raymle import promote as promotion
 from raymle import reproduce as reproducing
@@ -247,7 +247,8 @@ def predict(
         on_ray: Spread the work over Ray; by default where ``RAY_ADDRESS`` is set, as it is inside a Ray job.
         max_quarantined: The fraction of rows that may break the model's contract.
     """
-    bundle, place = references.model(model, storage).bundle, _place(on_ray=on_ray)
+    found, place = references.model(model, storage), _place(on_ray=on_ray)
+    bundle = native.ready(found.bundle, found.root)
     with runtime.connected(place):
         return predict_all(bundle, source, output, on_ray=place.on_ray, max_quarantined=max_quarantined)
 

@@ -8,9 +8,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from raymle.errors import ArtifactError, ConflictError
+from raymle.errors import ArtifactError, ConflictError, SecurityError
 
 MANIFEST = "MANIFEST.json"
+FORMAT = 1
+"""Of the manifest."""
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -46,7 +48,7 @@ def commit(draft: Path, target: Path) -> Path:
     files = {str(path.relative_to(draft)): digest(path) for path in sorted(draft.rglob("*")) if path.is_file()}
     for name in files:
         sync(draft / name)
-    write_durably(draft / MANIFEST, json.dumps({"format": 1, "files": files}, indent=1).encode())
+    write_durably(draft / MANIFEST, json.dumps({"format": FORMAT, "files": files}, indent=1).encode())
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         draft.rename(target)
@@ -79,13 +81,28 @@ def listed(folder: Path) -> dict[str, dict[str, Any]]:
     """Return what the manifest says of each file.
 
     Raises:
-        ArtifactError: it is damaged itself, or names a file outside the folder.
+        ArtifactError: it is damaged itself, or of a newer version.
+        SecurityError: it names a file outside the folder, or a link.
     """
     try:
-        files = json.loads((folder / MANIFEST).read_text())["files"]
-        found = {name: {"size": each["size"], "sha256": each["sha256"]} for name, each in files.items()}
+        said = json.loads((folder / MANIFEST).read_text())
+        found = {name: {"size": each["size"], "sha256": each["sha256"]} for name, each in said["files"].items()}
+        version = int(said.get("format", FORMAT))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ArtifactError(f"{folder} is not whole: it has no valid {MANIFEST}") from None
-    if strange := [name for name in found if not (folder / name).resolve().is_relative_to(folder.resolve())]:
-        raise ArtifactError(f"{folder} is damaged: its {MANIFEST} names {strange[0]}")
+    if version > FORMAT:
+        raise ArtifactError(f"the {MANIFEST} of {folder} is of format {version}, a newer one", hint="update raymle")
+    if strange := next((name for name in found if not _is_inside(folder, name)), None):
+        raise SecurityError(
+            f"the {MANIFEST} of {folder} names {strange}, which is not a file of that folder",
+            hint="raymle writes no such names: somebody else did",
+        )
     return found
+
+
+def _is_inside(folder: Path, name: str) -> bool:
+    """Whether a name stays in its folder, without ``..`` and links on the way."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        return False
+    return not any((folder / part).is_symlink() for part in (path, *path.parents) if part != Path())

@@ -49,7 +49,7 @@ def service_of(model: str, *, storage: str, overrides: tuple[str, ...] = ()) -> 
     _check_transforms(found.bundle)
     follows = model.startswith(references.REGISTERED) and model.endswith(f"@{CHAMPION}")
     store = open_store(storage) if follows else None
-    served = Model(version=found.version, place=place(found.bundle, store), run_id=found.run_id)
+    served = Model(version=found.version, place=place(found.bundle, found.root, store), run_id=found.run_id)
     since = history.read(store, found.name).last + 1 if store else 0
     service = Service(
         name=found.name, model=served, config=config, storage=store.uri if store else None, since=since
@@ -77,9 +77,9 @@ def _check_transforms(bundle: Path) -> None:
         )
 
 
-def place(bundle: Path, store: Store | None) -> str:
+def place(bundle: Path, root: Path, store: Store | None) -> str:
     """Make the native form of a bundle, and say where replicas find it: in the storage, or on this machine."""
-    made = native.ready(bundle, store.root if store else None)
+    made = native.ready(bundle, root)
     if store is None or not made.is_relative_to(store.root):
         return str(made)
     name = str(made.relative_to(store.root))

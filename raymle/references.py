@@ -1,25 +1,31 @@
 """What RUN and MODEL mean on a command line and in a driver script."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from raymle.config import Spec, TrackingConfig
 from raymle.errors import ArtifactError, UsageError
+from raymle.model import PICKLES, no_bundle
 from raymle.promote import bundle
-from raymle.store import MANIFEST, Store, open_store
+from raymle.records import Trained
+from raymle.store import MANIFEST, Store, open_store, user_cache
 from raymle.tracking import registry, shelf
 
 REGISTERED = "models:/"
 
 
 class Located(NamedTuple):
-    """What MODEL means: its bundle on this machine, what to call it, and the spec that made it if that is known."""
+    """What MODEL means: its bundle on this machine, what to call it, and the run that made it if that is known."""
 
     bundle: Path
     name: str
     version: str
-    spec: Spec | None = None
+    root: Path
+    """Where forms of it are kept: the storage's folder on this machine, or the user's cache."""
     run_id: str = ""
+    spec: Spec | None = None
+    record: Trained | None = None
 
 
 def is_bundle(ref: str) -> bool:
@@ -35,25 +41,48 @@ def run_id(store: Store, ref: str) -> str:
 
 
 def model(ref: str, storage: str) -> Located:
-    """Find a model by its bundle's folder, ``models:/name@alias`` or ``models:/name/3``, or a run."""
+    """Find a model by its bundle's folder, ``models:/name@alias`` or ``models:/name/3``, or a run.
+
+    Raises:
+        ArtifactError: there is none, or a path is named that is no bundle.
+        SecurityError: a pickle is named, or a folder of pickles.
+    """
     if is_bundle(ref):
-        return Located(Path(ref), Path(ref).resolve().name, "bundle")
+        return Located(Path(ref), Path(ref).resolve().name, "bundle", user_cache())
+    if not ref.startswith(REGISTERED) and is_path(ref):
+        raise no_bundle(Path(ref))
     store = open_store(storage)
     if ref.startswith(REGISTERED):
         found = registry.resolve(tracking(store), store, ref)
-        return Located(found.bundle, found.name, found.version, _spec_of(store, found.run_id), found.run_id)
-    record = shelf.load(store, shelf.find(store, ref))
+        made_by = _made_by(store, found.run_id)
+        return Located(found.bundle, found.name, found.version, store.root, found.run_id, *made_by)
+    record = shelf.load(store, _run(store, ref))
     if not record.bundle:
         raise UsageError(f"run {record.run_id} {record.status}: it has no model")
-    return Located(bundle(store, record), record.name, record.run_id, _spec_of(store, record.run_id), record.run_id)
+    name, run = record.name, record.run_id
+    return Located(bundle(store, record), name, run, store.root, run, *_made_by(store, run))
 
 
-def _spec_of(store: Store, found: str) -> Spec | None:
-    """Return the spec of a run that was made in this storage."""
+def is_path(ref: str) -> bool:
+    """Whether a reference can only be a path: no run and no study is called so."""
+    return os.sep in ref or Path(ref).suffix.lower() in PICKLES
+
+
+def _run(store: Store, ref: str) -> str:
     try:
-        return shelf.load_spec(store, found)
+        return shelf.find(store, ref)
     except ArtifactError:
-        return None
+        if Path(ref).exists():
+            raise no_bundle(Path(ref)) from None
+        raise
+
+
+def _made_by(store: Store, found: str) -> tuple[Spec | None, Trained | None]:
+    """Return spec and record of a run that was made in this storage."""
+    try:
+        return shelf.load_spec(store, found), shelf.load(store, found)
+    except ArtifactError:
+        return None, None
 
 
 def tracking(store: Store) -> TrackingConfig:

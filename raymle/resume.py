@@ -14,6 +14,7 @@ from raymle import tracking, train
 from raymle.config import Spec
 from raymle.config.differences import first_difference
 from raymle.errors import ConflictError, SecurityError
+from raymle.model import PICKLES
 from raymle.records import Splits
 from raymle.store import Store
 from raymle.tracking import shelf, studies
@@ -22,7 +23,6 @@ from raymle.train import stop
 FREE = ("cluster", "promote", "tune", "train.workers", "train.resources", "train.step_timeout")
 """What may differ when a run goes on: it decides where and how fast, not which weights."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
 
 def unfinished(store: Store, ref: str, spec: Spec, *, take_over: bool = False) -> str:

@@ -83,13 +83,13 @@ def _check_served(store: Store, name: str) -> None:
 
 
 def _registered_place(store: Store, trained: Trained) -> str:
-    return place(promotion.bundle(store, trained), store)
+    return place(promotion.bundle(store, trained), store.root, store)
 
 
 def _follow_alias(store: Store, spec: Spec, name: str) -> None:
     """Let a server go back to what the registry names, when another promotion was first."""
     found = registry.resolve(spec.tracking, store, f"{references.REGISTERED}{name}@{CHAMPION}")
-    model = Model(version=found.version, place=place(found.bundle, store), run_id=found.run_id)
+    model = Model(version=found.version, place=place(found.bundle, store.root, store), run_id=found.run_id)
     change.upgrade(store, name, model)
 
 
@@ -115,7 +115,7 @@ def rollback(store: Store, name: str) -> Version:
         why = f"version {champion[0]} of {name} is its first champion" if champion else f"{name} has no champion"
         raise ArtifactError(why, hint="raymle promote RUN makes another one champion")
     found = registry.resolve(tracking, store, f"{references.REGISTERED}{name}/{earlier}")
-    model = Model(version=earlier, place=place(found.bundle, store), run_id=found.run_id)
+    model = Model(version=earlier, place=place(found.bundle, store.root, store), run_id=found.run_id)
     change.upgrade(store, name, model)
     registry.set_alias(tracking, store, name, CHAMPION, earlier, expected=champion[0], remember=False)
     reason = f"Version {champion[0]} was champion until now."

@@ -233,7 +233,12 @@ def open_store(uri: str, *, cache: Path | None = None) -> Store:
     retries: Any = {"mode": "standard", "max_attempts": 10}
     client = boto3.client("s3", config=Config(retries=retries, connect_timeout=5, read_timeout=60))
     place = hashlib.sha256(uri.rstrip("/").encode()).hexdigest()[:16]
-    return ObjectStore(uri, client, (cache or Path.home() / ".cache" / "raymle") / place)
+    return ObjectStore(uri, client, (cache or user_cache()) / place)
+
+
+def user_cache() -> Path:
+    """Return the folder for what can be made or fetched again, and belongs to no storage on this machine."""
+    return Path.home() / ".cache" / "raymle"
 
 
 @contextmanager

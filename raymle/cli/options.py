@@ -80,7 +80,7 @@ def usual_home() -> str:
 
 
 def home_of(model: str, storage: str | None) -> str:
-    """Return the storage to look a MODEL up in; a bundle folder needs none."""
-    if Path(model, "MANIFEST.json").is_file():
+    """Return the storage to look a MODEL up in; a path needs none, be it a bundle's or a wrong one."""
+    if "://" not in model and not model.startswith("models:/") and Path(model).exists() and model != "last":
         return storage or "runs"
     return home(storage)

@@ -1,27 +1,28 @@
 """One folder that batch, serving and evaluation load, and nothing else.
 
-bundle.json    schema, model, inputs, outputs, metrics      weights.safetensors or model.txt
+bundle.json    schema, model, inputs, outputs, metrics      weights.safetensors, model.onnx or model.txt
 transform.json what the transform learned                   code/  the user's own modules, if any
+golden.arrow   rows and what the original predicts of them, in bundles that were made from another one
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 
-from raymle.config.model import ModelConfig
 from raymle.data import own
 from raymle.data.schema import conform
 from raymle.data.transform import Transform
 from raymle.errors import ArtifactError, DataError
-from raymle.records import Inputs, Metrics, Record, Schema
-from raymle.store import MANIFEST, commit, digest, draft_folder, verify
+from raymle.folders import MANIFEST, commit, digest, draft_folder, listed, verify
+from raymle.model.contents import Contents, Runtime, no_bundle, read_contents, unreadable
+from raymle.model.session import Raw
+from raymle.records import Schema
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -29,29 +30,7 @@ if TYPE_CHECKING:
 
 Predictions = npt.NDArray[np.float64]
 BATCH_ROWS = 8192
-
-
-class Contents(Record):
-    """What ``bundle.json`` says."""
-
-    format: int = 1
-    data_schema: Schema
-    model: ModelConfig
-    inputs: Inputs
-    outputs: int
-    metrics: Metrics = Field(default_factory=dict)
-    transforms: tuple[str, ...] = ()
-    """The user's own functions over raw rows; their code is in the bundle."""
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        """The user's own functions that the model needs."""
-        return (*self.transforms, *([self.model.type] if self.model.is_users else []))
-
-    @property
-    def is_trees(self) -> bool:
-        """Whether the model is LightGBM's, and not a network."""
-        return self.model.type == "trees"
+ONNX, TREES, WEIGHTS = "model.onnx", "model.txt", "weights.safetensors"
 
 
 @final
@@ -62,7 +41,9 @@ class Bundle:
     path: Path
     contents: Contents
     transform: Transform
-    network: "nn.Module | Booster"
+    raw: Raw
+    """What predicts: from encoded rows to the raw output of the network or the trees."""
+    runtime: Runtime
     version: str
     """sha256 of the manifest: names every byte of the bundle."""
 
@@ -123,15 +104,7 @@ class Bundle:
 
     def predict_arrays(self, numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> Predictions:
         """Predict from what the transform gives: float32 ``[n, a]`` and int32 ``[n, b]``."""
-        network: Any = self.network
-        if self.contents.is_trees:
-            firsts = range(0, max(1, len(numbers)), BATCH_ROWS)
-            parts = [slice(first, first + BATCH_ROWS) for first in firsts]
-            raw = [network.predict(np.column_stack([numbers[rows], codes[rows]])) for rows in parts]
-            return self._finished(np.concatenate(raw))
-        from raymle.model.network import forward
-
-        return self._finished(forward(network, numbers, codes, self.contents.outputs))
+        return self._finished(self.raw(numbers, codes))
 
     def _predict_batch(self, batch: pa.RecordBatch) -> Predictions:
         arrays = self.transform.apply(conform(batch, self.schema, target=False))
@@ -169,57 +142,72 @@ def save(
     (draft / "transform.json").write_text(json.dumps(transform.state()))
     kept: Any = network
     if contents.is_trees:
-        (draft / "model.txt").write_text(kept.model_to_string())
+        (draft / TREES).write_text(kept.model_to_string())
     else:
         from raymle.model.network import save_weights
 
-        save_weights(kept, draft / "weights.safetensors")
+        save_weights(kept, draft / WEIGHTS)
     own.write(code or {}, draft / "code")
     return commit(draft, out)
 
 
-def load(path: str | Path) -> Bundle:
-    """Check every byte of a bundle against its manifest and load it.
+def load(path: str | Path, *, threads: int | None = None) -> Bundle:
+    """Check every byte of a bundle against its manifest and load it; pickles are never opened.
+
+    A bundle with ``model.onnx`` predicts by ONNX Runtime and does not load torch, trees by LightGBM, else torch does.
+
+    Args:
+        path: The folder.
+        threads: Threads of one prediction by ONNX Runtime or LightGBM; None takes what the machine has.
 
     Raises:
         ArtifactError: something is missing, damaged, or of a format this version does not read.
+        SecurityError: it names files outside of itself, or is a pickle.
     """
     folder = Path(path)
+    if not (folder / MANIFEST).is_file():
+        raise no_bundle(folder)
     verify(folder, deep=True)
     contents = read_contents(folder)
+    transform = read_transform(folder, contents)
+    runtime, raw = _predictor(folder, contents, threads)
+    version = str(digest(folder / MANIFEST)["sha256"])
+    return Bundle(path=folder, contents=contents, transform=transform, raw=raw, runtime=runtime, version=version)
+
+
+def read_transform(folder: Path, contents: Contents) -> Transform:
+    """Read what a bundle's transform learned.
+
+    Raises:
+        ArtifactError: it is damaged, or gives something else than the model takes.
+    """
     try:
-        state: Mapping[str, Any] = json.loads((folder / "transform.json").read_text())
-    except (OSError, ValueError) as error:
-        raise _unreadable(folder, error) from None
-    return Bundle(
-        path=folder,
-        contents=contents,
-        transform=Transform.from_state(dict(state)),
-        network=_network(folder, contents),
-        version=str(digest(folder / MANIFEST)["sha256"]),
-    )
+        transform = Transform.from_state(json.loads((folder / "transform.json").read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise unreadable(folder, error) from None
+    if transform.inputs != contents.inputs:
+        raise ArtifactError(f"{folder} is damaged: its transform gives {transform.inputs}, not {contents.inputs}")
+    return transform
 
 
-def read_contents(folder: Path) -> Contents:
-    """Return what a bundle says of itself, without loading it."""
-    try:
-        return Contents.model_validate_json((folder / "bundle.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise _unreadable(folder, error) from None
+def _predictor(folder: Path, contents: Contents, threads: int | None) -> tuple[Runtime, Raw]:
+    """Choose what predicts, by the files of which the manifest knows."""
+    files = listed(folder)
+    if ONNX in files and not contents.is_trees:
+        from raymle.model import session
 
-
-def _unreadable(folder: Path, error: Exception) -> ArtifactError:
-    return ArtifactError(f"{folder} is not a bundle that this version reads: {str(error).splitlines()[0]}")
-
-
-def _network(folder: Path, contents: Contents) -> "nn.Module | Booster":
+        model = (folder / ONNX).read_bytes()
+        return "onnx", session.predictor(model, contents.inputs, contents.outputs, threads=threads)
+    if (TREES if contents.is_trees else WEIGHTS) not in files:
+        raise ArtifactError(f"{folder} is not whole: it has no weights and no {ONNX}")
     if contents.is_trees:
-        import lightgbm
+        from raymle.model import booster
 
-        return lightgbm.Booster(model_str=(folder / "model.txt").read_text())
-    from raymle.model.network import with_weights
+        return "lightgbm", booster.predictor(folder, threads=threads)
+    from raymle.model.network import forward, with_weights
 
-    return with_weights(contents.model, contents.inputs, contents.outputs, folder=folder)
+    module = with_weights(contents.model, contents.inputs, contents.outputs, folder=folder)
+    return "torch", partial(forward, module, outputs=contents.outputs)
 
 
 def softmax(raw: npt.NDArray[Any]) -> Predictions:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
@@ -48,11 +49,11 @@ def with_weights(config: ModelConfig, inputs: Inputs, outputs: int, *, folder: P
     """Build the network of a bundle's folder and give it its weights.
 
     Raises:
-        ArtifactError: the weights are another network's.
+        ArtifactError: the weights are damaged, or another network's.
     """
     module = build(config, inputs, outputs, folder=str(folder / "code"))
     try:
         load_model(module, folder / "weights.safetensors")
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"the weights in {folder} do not fit {config.type}: {error}") from None
     return module.eval()

@@ -59,7 +59,8 @@ class Lineup:
         self._running = 0
         first = self._first()
         place = place_of(first, self._store)
-        self.metrics = Metrics(folder, service.name, read_contents(place).data_schema, read_transform(place))
+        contents = read_contents(place)
+        self.metrics = Metrics(folder, service.name, contents.data_schema, read_transform(place, contents))
         self.rival: Rival | None = None
         self.champion = self._open(first, like=None)
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from raymle.config import ServeConfig
@@ -76,11 +77,13 @@ def within(seconds: float, opening: Opening) -> Slot:
 def opened(opening: Opening) -> Slot:
     """Load a version, hold it against the served columns and its golden rows, and warm it up."""
     version, config = opening.model.version, opening.config
-    bundle = load(opening.folder)
+    bundle = load(opening.folder, threads=max(1, int(config.resources.cpu)))
     if opening.like is not None and (why := other_question(opening.like, bundle.schema)):
         raise WorkError(f"version {version} cannot take over: {why}")
     golden.check(bundle)
     rows = examples.rows(bundle.schema, bundle.transform, config.batch.max_size)
+    if not np.isfinite(bundle.predict(rows)).all():
+        raise WorkError(f"version {version} does not predict numbers for rows such as it was trained on")
     is_short = min(_seconds(bundle, rows) for _ in range(ROUNDS)) < SHORT_S
     batcher = Batcher(
         partial(_counted, bundle, version, opening.metrics),

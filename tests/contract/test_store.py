@@ -1,10 +1,11 @@
 """One home of an experiment, in a folder and in a bucket: whole or not at all, created once, checked when fetched."""
 
+import json
 import multiprocessing
 
 import pytest
 
-from raymle.errors import ArtifactError, ConflictError, UsageError
+from raymle.errors import ArtifactError, ConflictError, SecurityError, UsageError
 from raymle.store import MANIFEST, commit, draft_folder, open_store, verify
 
 WRITERS = 4
@@ -96,7 +97,7 @@ def test_a_folder_is_committed_once(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-@pytest.mark.parametrize("harm", ["missing", "longer", "changed", "no manifest", "a way out"])
+@pytest.mark.parametrize("harm", ["missing", "longer", "changed", "no manifest"])
 def test_damage_is_found(tmp_path, harm):
     store = open_store(str(tmp_path))
     put(store, "a", {"x": "12345"})
@@ -109,11 +110,30 @@ def test_damage_is_found(tmp_path, harm):
             (tmp_path / "a/x").write_text("12346")
         case "no manifest":
             (tmp_path / "a" / MANIFEST).unlink()
-        case "a way out":
-            manifest = tmp_path / "a" / MANIFEST
-            manifest.write_text(manifest.read_text().replace('"x"', '"../x"'))
-            (tmp_path / "x").write_text("12345")
     with pytest.raises(ArtifactError, match=r"is damaged|is not whole"):
+        verify(tmp_path / "a", deep=True)
+
+
+@pytest.mark.parametrize("way", ["..", "absolute", "link", "linked folder"])
+def test_a_manifest_that_leads_out_of_its_folder_is_refused(tmp_path, way):
+    store = open_store(str(tmp_path))
+    put(store, "a", {"x": "12345"})
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "x").write_text("12345")
+    names = {"..": "../outside/x", "absolute": str(tmp_path / "outside/x"), "link": "y", "linked folder": "z/x"}
+    (tmp_path / "a/y").symlink_to(tmp_path / "a/x")
+    (tmp_path / "a/z").symlink_to(tmp_path / "outside")
+    manifest = tmp_path / "a" / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"x"', json.dumps(names[way])))
+    with pytest.raises(SecurityError, match="is not a file of that folder"):
+        verify(tmp_path / "a", deep=True)
+
+
+def test_a_manifest_of_a_newer_format_says_so(tmp_path):
+    put(open_store(str(tmp_path)), "a", {"x": "12345"})
+    manifest = tmp_path / "a" / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 9'))
+    with pytest.raises(ArtifactError, match="format 9, a newer one"):
         verify(tmp_path / "a", deep=True)
 
 

@@ -1,6 +1,10 @@
 """A trained model on disk and back."""
 
+import json
+import os
+import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +12,8 @@ import pytest
 
 from raymle import model
 from raymle.config import ModelConfig
-from raymle.errors import ArtifactError, DataError
+from raymle.errors import ArtifactError, DataError, SecurityError
+from raymle.folders import MANIFEST, commit
 
 FAMILIES = {"mlp": {"hidden": [16]}, "linear": {}, "trees": {"rounds": 60, "min_data_in_leaf": 5}}
 
@@ -97,3 +102,83 @@ def test_a_users_network_travels_in_the_bundle_with_what_it_imports(trained, tmp
     for name in ("blocks_of_mine.py", "net_of_mine.py"):
         (tmp_path / name).write_text("raise RuntimeError('the bundle has its own')")
     np.testing.assert_array_equal(model.load(fitted.bundle).predict(table()), before)
+
+
+def rewritten(bundle, **files):
+    """Put other files into a bundle, with a manifest that knows them; None takes one out."""
+    for name, content in files.items():
+        path = bundle / name.replace("__", ".")
+        path.unlink() if content is None else path.write_bytes(content)
+    (bundle / MANIFEST).unlink()
+    return commit(bundle, bundle.with_name("rewritten"))
+
+
+def told(bundle, **values):
+    return json.dumps(json.loads((bundle / "bundle.json").read_text()) | values).encode()
+
+
+def test_a_bundle_of_a_newer_version_says_so_before_anything_is_loaded(trained):
+    bundle = Path(trained().bundle)
+    newer = rewritten(bundle, bundle__json=b'{"format": 3, "nobody": "knows"}', weights__safetensors=b"new")
+    with pytest.raises(ArtifactError, match="is a bundle of format 3, and this version reads up to 2"):
+        model.load(newer)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bundle__json", b"[]"),
+        ("bundle__json", b"{}"),
+        ("bundle__json", b"\xff"),
+        ("transform__json", b"{}"),
+        ("transform__json", b'{"numbers": 3, "categories": [], "target": {}}'),
+        ("weights__safetensors", b"\x80\x04."),
+        ("weights__safetensors", None),
+        ("transform__json", None),
+    ],
+)
+def test_what_is_damaged_under_a_right_manifest_is_refused(trained, name, content):
+    with pytest.raises(ArtifactError):
+        model.load(rewritten(Path(trained().bundle), **{name: content}))
+
+
+def test_trees_that_are_no_trees_are_refused(trained):
+    bundle = Path(trained(model=ModelConfig(type="trees", params={"rounds": 3})).bundle)
+    with pytest.raises(ArtifactError, match=r"the trees in .* are damaged"):
+        model.load(rewritten(bundle, model__txt=b"tree\nversion=v4\n"))
+
+
+def test_a_transform_of_another_model_is_refused(trained):
+    bundle = Path(trained().bundle)
+    other = told(bundle, inputs={"numbers": 1, "categories": []})
+    with pytest.raises(ArtifactError, match="its transform gives"):
+        model.load(rewritten(bundle, bundle__json=other))
+
+
+class Trap:
+    def __reduce__(self):
+        return (Path(os.environ["MARK"]).touch, ())
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "pytorch_model.bin", "model.pt", "model.joblib"])
+def test_a_pickle_is_never_opened(trained, tmp_path, monkeypatch, name):
+    mark = tmp_path / "it was opened"
+    monkeypatch.setenv("MARK", str(mark))
+    trap = pickle.dumps(Trap())
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    (folder / name).write_bytes(trap)
+    for path in (folder, folder / name):
+        with pytest.raises(SecurityError, match="is a pickle") as caught:
+            model.load(path)
+        assert "a bundle is a folder" in caught.value.hint
+    with_it = rewritten(Path(trained().bundle), **{name.replace(".", "__"): trap})
+    model.load(with_it)
+    assert not mark.exists()
+
+
+def test_a_folder_of_something_else_is_no_bundle(tmp_path):
+    (tmp_path / "readme.md").write_text("hello")
+    with pytest.raises(ArtifactError, match="is not a bundle") as caught:
+        model.load(tmp_path)
+    assert caught.value.hint

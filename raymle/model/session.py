@@ -1,0 +1,116 @@
+"""An ONNX model at work in ONNX Runtime: checked bytes in, raw outputs out. Torch is not loaded for it."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raymle.errors import ArtifactError, SecurityError
+from raymle.records import Inputs
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from onnxruntime import InferenceSession
+
+BATCH_ROWS = 2048
+"""Rows of one call: as fast as more at once, and it bounds what ONNX Runtime keeps of the memory that it took."""
+NUMBERS, CATEGORIES, OUTPUTS = "numbers", "categories", "outputs"
+TYPES = {NUMBERS: "tensor(float)", CATEGORIES: "tensor(int64)"}
+PROVIDERS = ["CPUExecutionProvider"]
+QUIET = 4
+"""Only fatal errors are logged: what else is wrong is raised."""
+
+Raw = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]]
+"""From float32 numbers ``[n, a]`` and codes ``[n, b]`` to raw outputs ``[n, outputs]``."""
+
+
+def predictor(model: bytes, inputs: Inputs, outputs: int, *, threads: int | None = None) -> Raw:
+    """Return what predicts with an ONNX model.
+
+    Args:
+        model: The whole file; its weights are in it.
+        inputs: How wide its inputs must be.
+        outputs: How wide its output must be.
+        threads: Threads of one call; None lets ONNX Runtime take what the machine has.
+
+    Raises:
+        SecurityError: it names other files.
+        ArtifactError: it is damaged, or takes or gives something else.
+    """
+    refuse_files(model)
+    session = _session(model, threads)
+    _check(session, inputs, outputs)
+    wanted = {each.name for each in session.get_inputs()}
+
+    def raw(numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        parts = [slice(first, first + BATCH_ROWS) for first in range(0, len(numbers), BATCH_ROWS)]
+        found = [session.run([OUTPUTS], _feed(wanted, numbers[rows], codes[rows]))[0] for rows in parts]
+        return np.concatenate(found) if found else np.empty((0, outputs), np.float32)
+
+    return raw
+
+
+def refuse_files(model: bytes) -> None:
+    """Raise SecurityError when a model keeps tensors in other files: it could name any file of this machine."""
+    if b"location" not in model:  # what every reference to a file holds; no need to load onnx
+        return
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        parsed = onnx.load_model_from_string(model)
+    except DecodeError as error:
+        raise _damaged(error) from None
+    for message in _messages(parsed):
+        if isinstance(message, onnx.TensorProto) and (message.external_data or message.data_location):
+            places = [entry.value for entry in message.external_data if entry.key == "location"]
+            raise SecurityError(
+                f"model.onnx keeps the tensor {message.name!r} in another file, {', '.join(places) or 'not named'}",
+                hint="an ONNX model of raymle holds all of its weights",
+            )
+
+
+def _messages(message: "Message") -> "Iterator[Message]":
+    """Yield a protobuf message and all that are in it, wherever they are."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for each in value if field.is_repeated else [value]:
+                yield from _messages(each)
+
+
+def _session(model: bytes, threads: int | None) -> "InferenceSession":
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = QUIET
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
+    except Exception as error:  # ONNX Runtime has a class for each of its codes, and none above them
+        raise _damaged(error) from error
+
+
+def _check(session: "InferenceSession", inputs: Inputs, outputs: int) -> None:
+    """Hold what a model takes and gives against what the bundle says."""
+    widths = {NUMBERS: inputs.numbers, CATEGORIES: len(inputs.categories)}
+    for each in session.get_inputs():
+        if each.type != TYPES.get(each.name) or each.shape[1:] != [widths[each.name]]:
+            raise _damaged(f"it takes {each.name} {each.type} {each.shape}, and the bundle has {widths}")
+    given = [(each.name, each.type, each.shape[1:]) for each in session.get_outputs()]
+    if given != [(OUTPUTS, "tensor(float)", [outputs])]:
+        raise _damaged(f"it gives {given}, and the bundle says {outputs} outputs")
+
+
+def _feed(wanted: set[str], numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Name the arrays; a model that does not look at one of them has no such input."""
+    given = {NUMBERS: (numbers, np.float32), CATEGORIES: (codes, np.int64)}
+    return {name: np.ascontiguousarray(values, kind) for name, (values, kind) in given.items() if name in wanted}
+
+
+def _damaged(error: object) -> ArtifactError:
+    said = str(error).strip().splitlines()[:1] or ["it is empty"]
+    return ArtifactError(f"model.onnx is damaged or not ours: {said[0][:300]}")
