@@ -21,7 +21,7 @@ from raymle.data.source import Source, batches, identity, resolve, row_bytes
 from raymle.errors import DataError, UsageError
 from raymle.folders import MANIFEST, digest
 from raymle.model import read_contents
-from raymle.model.bundle import Contents
+from raymle.model.contents import Contents
 from raymle.predict.chunks import AT_ONCE, Chunk, chunks, total
 from raymle.predict.output import Output, located
 
