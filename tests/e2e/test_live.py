@@ -19,7 +19,7 @@ name: flights
 data: {source: flights.parquet, target: late, time: time_hour, drop: [tailnum, flight]}
 train: {epochs: 3}
 promote: {model: flights, require: ["roc_auc >= 0.4"], min_fresh_rows: 10}
-serve: {port: 0, replicas: {min: 2, max: 2}, load_timeout_s: 6, guard: {min_requests: 20}}
+serve: {port: 0, replicas: {min: 2, max: 2}, load_timeout_s: 6, guard: {min_requests: 1000}}
 """
 ROW = {
     "month": 1, "day": 1, "dep_time": 517, "sched_dep_time": 515, "dep_delay": 2, "sched_arr_time": 819,
