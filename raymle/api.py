@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, Literal, Self, final
 
 from raymle import attempt, cloud, data, hosting, loader, native, pipeline, planning, references, rollout, runtime
 from raymle import evaluate as judging
@@ -15,6 +15,8 @@ from raymle.config import DataConfig, EvaluateConfig, Spec
 from raymle.data import TABLE, shards
 from raymle.errors import ArtifactError, UsageError
 from raymle.evaluate import Evaluated
+from raymle.export import MAX_LOSS, Calibrate, Exported, Format, Wish
+from raymle.export import export as export_bundle
 from raymle.model import read_contents
 from raymle.predict import MOST_QUARANTINED
 from raymle.predict import plan as predict_plan
@@ -267,6 +269,33 @@ def _place(*, on_ray: bool | None) -> runtime.Execution:
     if on_ray is None and loader.environment("RAY_ADDRESS"):
         return runtime.local("RAY_ADDRESS is set, as it is inside a Ray job")
     return runtime.INLINE
+
+
+def export(
+    model: str,
+    out: str | Path,
+    *,
+    format: Format = "onnx",  # noqa: A002  what it is called on the command line too
+    quantize: Literal["int8"] | None = None,
+    calibrate: Calibrate = "auto",
+    max_loss: float = MAX_LOSS,
+    storage: str = "runs",
+) -> Exported:
+    """Make a bundle of a model for other machines; when it loses too much quality, return the refusal with reasons.
+
+    Args:
+        model: A run, ``models:/name@alias`` or a bundle's folder.
+        out: The folder that appears.
+        format: ``onnx``, or ``torch`` for weights alone.
+        quantize: ``int8`` for 8-bit weights and layers.
+        calibrate: Where the scales of 8-bit come from: ``static`` from validation rows, ``dynamic`` from each call,
+            ``auto`` tries both.
+        max_loss: How much worse than the original it may be in the run's metric.
+        storage: Where runs are.
+    """
+    found, rows = references.exportable(model, storage)
+    asked = Wish(format, quantize, calibrate, max_loss)
+    return export_bundle(found.bundle, Path(out), root=found.root, wish=asked, rows=rows)
 
 
 @contextmanager

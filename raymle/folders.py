@@ -49,13 +49,25 @@ def commit(draft: Path, target: Path) -> Path:
     for name in files:
         sync(draft / name)
     write_durably(draft / MANIFEST, json.dumps({"format": FORMAT, "files": files}, indent=1).encode())
+    try:
+        return move(draft, target)
+    except ConflictError:
+        shutil.rmtree(draft)
+        raise
+
+
+def move(folder: Path, target: Path) -> Path:
+    """Move a committed folder into place in one step.
+
+    Raises:
+        ConflictError: the target is there already; the folder stays where it is.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        draft.rename(target)
+        folder.rename(target)
     except OSError:
         if not target.exists():
             raise
-        shutil.rmtree(draft)
         raise ConflictError(f"{target.name} is there already") from None
     sync(target.parent)
     return target

@@ -61,6 +61,12 @@ def ready(bundle: Path, root: Path) -> Path:
     return target
 
 
+def forget(bundle: Path, root: Path) -> None:
+    """Remove the native form of a bundle that goes, if there is one."""
+    if (bundle / MANIFEST).is_file():
+        shutil.rmtree(root / FOLDER / version(bundle), ignore_errors=True)
+
+
 def version(bundle: Path) -> str:
     """Return the sha256 of a bundle's manifest, which names its every byte."""
     return str(digest(bundle / MANIFEST)["sha256"])

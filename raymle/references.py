@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from raymle.config import Spec, TrackingConfig
+from raymle.data import shards
 from raymle.errors import ArtifactError, UsageError
+from raymle.evaluate import Validation
 from raymle.model import PICKLES, no_bundle
 from raymle.promote import bundle
 from raymle.records import Trained
@@ -61,6 +63,17 @@ def model(ref: str, storage: str) -> Located:
         raise UsageError(f"run {record.run_id} {record.status}: it has no model")
     name, run = record.name, record.run_id
     return Located(bundle(store, record), name, run, store.root, run, *_made_by(store, run))
+
+
+def exportable(ref: str, storage: str) -> tuple[Located, Validation | None]:
+    """Find a model, and the validation rows of its run if they are here."""
+    found = model(ref, storage)
+    if found.spec is None or found.record is None:
+        return found, None
+    splits = shards.find(open_store(storage), found.record.splits_id)
+    if splits is None:
+        return found, None
+    return found, Validation(splits, found.spec.evaluate, found.spec.folder, found.record.metric)
 
 
 def is_path(ref: str) -> bool:

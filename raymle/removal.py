@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from raymle import data, tune
+from raymle import data, native, tune
 from raymle.errors import ConflictError
 from raymle.store import Store, open_store
 from raymle.tracking import notes, shelf, studies
@@ -25,6 +25,7 @@ def remove(refs: Sequence[str], *, storage: str = "runs", force: bool = False) -
             )
     whole = set(store.names("studies"))
     for run_id in gone:
+        native.forget(store.root / "runs" / run_id / "bundle", store.root)
         shelf.remove(store, run_id)
         if run_id in whole:
             store.remove(f"studies/{run_id}")

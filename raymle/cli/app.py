@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.main import get_command
 
-from raymle.cli import compare, data, init, judge, later, make, review, serving, use
+from raymle.cli import compare, data, export, init, judge, later, make, review, serving, use
 from raymle.cli.answer import Answer
 from raymle.errors import RaymleError, ResourceError, SetupError, WorkError
 
@@ -42,6 +42,7 @@ data.register(app)
 judge.register(app)
 use.register(app)
 serving.register(app)
+export.register(app)
 review.register(app)
 later.register(app)
 

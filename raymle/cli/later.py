@@ -9,7 +9,6 @@ from raymle.errors import UsageError
 
 VERBS = {
     "auto": "one call that prepares, searches, scores and promotes",
-    "export": "a model for other runtimes",
     "cluster": "clusters in a cloud",
     "monitor": "watching a served model",
     "capture": "keeping the traffic of a served model",

@@ -8,6 +8,9 @@ from raymle.evaluate.evaluator import known as known
 from raymle.evaluate.evaluator import measure as measure
 from raymle.evaluate.evaluator import on_table as on_table
 from raymle.evaluate.evaluator import validation as validation
+from raymle.evaluate.forms import Form as Form
+from raymle.evaluate.forms import Validation as Validation
+from raymle.evaluate.forms import compared_forms as compared_forms
 from raymle.evaluate.judged import Evaluated as Evaluated
 from raymle.evaluate.ledger import verify as verify
 from raymle.evaluate.ledger import was_tested as was_tested

@@ -4,7 +4,8 @@
 canonical types of the schema, then the prediction columns. No row is a user's.
 """
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +15,8 @@ from raymle.data import examples
 from raymle.data.casts import ARROW
 from raymle.data.transform import Transform
 from raymle.errors import ArtifactError, WorkError
+from raymle.model.bundle import Bundle, Predictions, named
 from raymle.records import Column, Schema
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from raymle.model.bundle import Bundle, Predictions
 
 NAME = "golden.arrow"
 ROWS = 64
@@ -49,12 +46,19 @@ def _edges(column: Column) -> pa.Array:
     return pa.array([None, *values], pa.int64() if column.type == "timestamp" else None).cast(ARROW[column.type])
 
 
-def write(bundle: "Bundle", path: "Path") -> None:
+def write(bundle: Bundle, path: Path) -> None:
     """Write golden rows with what the bundle predicts of them."""
     known = rows(bundle.schema, bundle.transform)
-    table = beside(known, bundle.predict_table(known))
+    table = beside(known, named(bundle.schema, _predicted(bundle, known)))
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
+
+
+def _predicted(bundle: Bundle, known: pa.Table) -> Predictions:
+    """Predict golden rows; where a row's prediction depends on those beside it, each alone."""
+    if bundle.contents.quantized != "dynamic":
+        return bundle.predict(known)
+    return np.concatenate([bundle.predict(known.slice(place, 1)) for place in range(known.num_rows)])
 
 
 def beside(known: pa.Table, predicted: pa.Table) -> pa.Table:
@@ -63,7 +67,7 @@ def beside(known: pa.Table, predicted: pa.Table) -> pa.Table:
     return pa.Table.from_arrays([*known.columns, *predicted.columns], names)
 
 
-def check(bundle: "Bundle") -> None:
+def check(bundle: Bundle) -> None:
     """Predict the golden rows again and compare; a bundle without any passes.
 
     Raises:
@@ -74,7 +78,7 @@ def check(bundle: "Bundle") -> None:
     if not path.is_file():
         return
     known, expected = _read(path, bundle.schema)
-    predicted = bundle.predict(known)
+    predicted = _predicted(bundle, known)
     tolerance = QUANTIZED_TOLERANCE if bundle.contents.quantized else TOLERANCE
     distances = apart(bundle.transform, expected, predicted)
     if (distances <= tolerance).all():
@@ -88,7 +92,7 @@ def check(bundle: "Bundle") -> None:
     )
 
 
-def _read(path: "Path", schema: Schema) -> tuple[pa.Table, "Predictions"]:
+def _read(path: Path, schema: Schema) -> tuple[pa.Table, Predictions]:
     """Return the rows and, ``[n, classes]`` or ``[n]``, what was predicted of them."""
     try:
         with pa.memory_map(str(path)) as file:
@@ -103,7 +107,7 @@ def _read(path: "Path", schema: Schema) -> tuple[pa.Table, "Predictions"]:
     return table.select(range(width)), predicted if schema.classes else predicted[:, 0]
 
 
-def apart(transform: Transform, expected: "Predictions", found: "Predictions") -> NDArray[np.float64]:
+def apart(transform: Transform, expected: Predictions, found: Predictions) -> NDArray[np.float64]:
     """Return how far predictions are from what was expected, for each row ``[n]``; NaN where only one is NaN.
 
     For classes the largest difference of a probability. For numbers the difference in the target's standard

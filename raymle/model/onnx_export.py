@@ -1,10 +1,6 @@
 """From a bundle's network to an ONNX model."""
 
 import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ from raymle.errors import WorkError
 from raymle.folders import write_durably
 from raymle.model.bundle import Bundle
 from raymle.model.network import with_weights
+from raymle.model.noise import quiet
 from raymle.model.session import CATEGORIES, NUMBERS, OUTPUTS
 from raymle.records import Inputs
 
@@ -38,7 +35,7 @@ def write(bundle: Bundle, path: Path) -> None:
     module = with_weights(contents.model, contents.inputs, contents.outputs, folder=bundle.path)
     export = _followed if contents.model.is_users else _traced
     try:
-        with _quiet():
+        with quiet():
             model = export(module, _example(contents.inputs))
     except Exception as error:  # the exporter and the user's module may raise anything
         raise WorkError(f"{contents.model.type} does not export to ONNX: {_reason(error)}") from error
@@ -87,16 +84,3 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporters' advice and pages of graphs to themselves for the block."""
-    before, nowhere = logging.root.manager.disable, io.StringIO()
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

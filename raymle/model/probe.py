@@ -71,7 +71,7 @@ def main() -> None:
 
 def measured(folder: Path) -> Resources:
     """Measure a bundle in this process."""
-    bundle = load(folder)
+    bundle = load(folder, threads=THREADS)
     many = examples.rows(bundle.schema, bundle.transform, BATCH_ROWS)
     single = [many.take([place]) for place in range(BATCH_ROWS)]
     one = timed(lambda call: bundle.predict(single[call % BATCH_ROWS]), seconds=ONE_S)

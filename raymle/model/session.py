@@ -51,6 +51,11 @@ def predictor(model: bytes, inputs: Inputs, outputs: int, *, threads: int | None
     return raw
 
 
+def inputs_of(model: bytes) -> set[str]:
+    """Name the inputs that a model looks at."""
+    return {each.name for each in _session(model, 1).get_inputs()}
+
+
 def refuse_files(model: bytes) -> None:
     """Raise SecurityError when a model keeps tensors in other files: it could name any file of this machine."""
     if b"location" not in model:  # what every reference to a file holds; no need to load onnx

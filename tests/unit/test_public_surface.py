@@ -23,6 +23,15 @@ OPTIONS = {
     "promote": {"--canary", "--shadow", "--storage", "--json"},
     "predict": {"--ray", "--no-ray", "--max-quarantined", "--storage", "--plan", "--json"},
     "serve": {"--host", "--port", "--storage", "--json"},
+    "export": {
+        "--format",
+        "--quantize",
+        "--calibrate",
+        "--max-loss",
+        "--plan",
+        "--storage",
+        "--json",
+    },
     "submit": {"--address", "--folder", "--wait", "--no-wait", "--key", "--plan", "--json"},
     "runs ls": {"--storage", "--json"},
     "runs show": {"--storage", "--json"},
@@ -31,11 +40,11 @@ OPTIONS = {
     "ui": {"--host", "--port", "--storage"},
     "doctor": {"--profile", "--json"},
 }
-LATER = {"auto", "rollback", "export", "cluster", "monitor", "capture", "audit"}
+LATER = {"auto", "rollback", "cluster", "monitor", "capture", "audit"}
 
 
 def test_the_public_names():
-    assert sorted(raymle.__all__) == ["Experiment", "RaymleError", "Run", "compare", "predict", "serve"]
+    assert sorted(raymle.__all__) == ["Experiment", "RaymleError", "Run", "compare", "export", "predict", "serve"]
     assert all(getattr(raymle, name) is not None for name in raymle.__all__)
 
 
