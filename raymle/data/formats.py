@@ -14,6 +14,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from raymle.data.json_lines import first_rows
 from raymle.errors import DataError
 
 Format = Literal["parquet", "csv", "json"]
@@ -68,7 +69,7 @@ def names(file: File) -> list[str] | None:
         return None
     if file.format == "parquet":
         return list(_parquet_columns(file).names)
-    with _open_csv(file) as reader:
+    with _open_csv(file, on_ragged=_skip) as reader:
         return list(reader.schema.names)
 
 
@@ -168,9 +169,14 @@ def _settled(column: pa.Array) -> pa.DataType:
 
 
 def _first_csv_block(file: File, texts: Sequence[str] = ()) -> pa.RecordBatch:
-    """Read the start of a csv: all columns, or only those, as text."""
-    with _open_csv(file, types=dict.fromkeys(texts, pa.string()), names=texts) as reader:
+    """Read the start of a csv: all columns, or only those, as text. Rows of another length are told by ``read``."""
+    types = dict.fromkeys(texts, pa.string())
+    with _open_csv(file, types=types, names=texts, on_ragged=_skip) as reader:
         return next(iter(reader), pa.RecordBatch.from_pylist([], schema=reader.schema))
+
+
+def _skip(_: Any) -> str:
+    return "skip"
 
 
 def _open_csv(
@@ -250,8 +256,14 @@ def ragged_row(file: File) -> str:
 
 
 def _json_columns(file: File) -> pa.Schema:
-    with _open_json(file, None) as reader:
-        head = reader.read_next_batch()
+    try:
+        with _open_json(file, None) as reader:
+            head = reader.read_next_batch()
+    except pa.ArrowInvalid:
+        with file.stream() as stream:
+            head = first_rows(stream)  # ``read`` tells what is wrong with the others
+        if head is None:
+            raise
     return pa.schema([(name, _settled(each)) for name, each in zip(head.schema.names, head.columns, strict=True)])
 
 

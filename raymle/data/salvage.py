@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from raymle.data import formats
+from raymle.data import formats, json_lines
 from raymle.data.casts import every_failing, not_of_type
 from raymle.data.formats import File
 
@@ -105,28 +105,20 @@ def _texts(columns: pa.Schema) -> pa.Schema:
 
 def _json(file: File, columns: pa.Schema, rows: int) -> Iterator[Texts]:
     with file.stream() as stream:
-        lines = enumerate((line for line in _lines(stream) if line.strip()), 1)
-        while some := list(islice(lines, rows)):
+        numbered = enumerate(json_lines.lines(stream), 1)
+        while some := list(islice(numbered, rows)):
             yield _parsed(some, columns)
-
-
-def _lines(stream: pa.NativeFile) -> Iterator[bytes]:
-    rest = b""
-    while block := stream.read(formats.CSV_BLOCK):
-        *whole, rest = (rest + block).split(b"\n")
-        yield from whole
-    yield rest
 
 
 def _parsed(lines: list[tuple[int, bytes]], columns: pa.Schema) -> Texts:
     found, numbers, broken = [], [], []
     for number, line in lines:
-        try:
-            row = json.loads(line)
+        row = json_lines.parsed(line)
+        if row is None:
+            broken.append((number, f"is no JSON object: {line[:80].decode('utf-8', 'replace')}"))
+        else:
             found.append({name: _text(row.get(name)) for name in columns.names})
             numbers.append(number)
-        except (ValueError, AttributeError):
-            broken.append((number, f"is no JSON object: {line[:80].decode('utf-8', 'replace')}"))
     return Texts(pa.RecordBatch.from_pylist(found, schema=_texts(columns)), np.array(numbers, np.int64), broken)
 
 

@@ -44,10 +44,11 @@ def _answers(bundle: Bundle, known: pa.RecordBatch) -> NDArray[np.float64]:
     """Return probabilities ``[n, classes]`` or numbers ``[n]``."""
     inputs = bundle.transform.apply(known)
     step = known.num_rows if bundle.contents.is_trees else ROWS_AT_ONCE
-    parts = [
-        bundle.predict_arrays(inputs.numbers[start : start + step], inputs.codes[start : start + step])
-        for start in range(0, known.num_rows, step)
-    ]
+    with np.errstate(all="ignore"):  # what is not finite is put aside
+        parts = [
+            bundle.predict_arrays(inputs.numbers[start : start + step], inputs.codes[start : start + step])
+            for start in range(0, known.num_rows, step)
+        ]
     return np.concatenate(parts)
 
 
@@ -82,6 +83,7 @@ def _bad(job: Job, batch: Batch, faults: Faults) -> pa.Table:
     if not found:
         return schema.empty_table()
     table = pa.concat_tables([each.cast(pa.schema(list(schema)[1:])) for each in found])
+    table = table.sort_by("quarantine_row")
     file = pa.array([batch.chunk.file or TABLE] * table.num_rows, pa.string())
     return table.add_column(0, schema.field(0), file)
 

@@ -41,7 +41,7 @@ def _join(job: Job, found: Sequence[str], target: str, schema: pa.Schema, whole:
     if len(found) == 1:
         filesystem(target).move(path_of(found[0]), path_of(target))
         return
-    with drafted(target, drafts=job.drafts) as draft, GroupWriter(draft, schema) as file:
+    with drafted(job.output, target) as draft, GroupWriter(draft, schema) as file:
         for uri in found:
             with pq.ParquetFile(path_of(uri), filesystem=filesystem(uri)) as part:
                 for group in range(part.num_row_groups):

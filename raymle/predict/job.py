@@ -77,11 +77,6 @@ class Job:
         return f"{self.output.scratch}/{hashlib.sha256(json.dumps(self.plan).encode()).hexdigest()[:16]}"
 
     @property
-    def drafts(self) -> str:
-        """Where a file is written before it is moved to its place."""
-        return f"{self.output.scratch}/drafts"
-
-    @property
     def warnings(self) -> tuple[str, ...]:
         """Say which keys the output will not have."""
         absent = [name for name in self.contents.data_schema.named("key") if name not in self.columns.names]

@@ -126,10 +126,10 @@ def remove(uri: str) -> None:
 
 
 @contextmanager
-def drafted(uri: str, *, drafts: str) -> Iterator[Path]:
+def drafted(output: Output, uri: str) -> Iterator[Path]:
     """Give a path to write to for the block; at its end the file is at the address, whole, or it is nowhere."""
-    with written(uri):
-        folder = None if "://" in uri else drafts
+    with written(output.uri):
+        folder = f"{output.scratch}/drafts" if output.is_here else None
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
             Path(uri).parent.mkdir(parents=True, exist_ok=True)

@@ -105,7 +105,7 @@ def write(job: Job, chunk: Chunk, outcomes: Iterable[Outcome]) -> Iterator[Step]
     started, rows = time.monotonic(), 0
     reasons: dict[str, str] = {}
     counts: Counter[str] = Counter()
-    with drafted(good(job, chunk.number), drafts=job.drafts) as draft, ExitStack() as stack:
+    with drafted(job.output, good(job, chunk.number)) as draft, ExitStack() as stack:
         predicted = stack.enter_context(GroupWriter(draft, job.columns))
         strange: GroupWriter | None = None
         for outcome in outcomes:
@@ -122,12 +122,13 @@ def write(job: Job, chunk: Chunk, outcomes: Iterable[Outcome]) -> Iterator[Step]
             quarantined=counts.total(), seconds=round(time.monotonic() - started, 3),
             reasons={reasons[kind]: count for kind, count in counts.most_common(KEPT_REASONS)},
         )  # fmt: skip
-        predicted.note(whole)
+        for file in filter(None, (predicted, strange)):
+            file.note(whole)
     yield Step(receipt=whole)
 
 
 def _aside(job: Job, chunk: Chunk, stack: ExitStack) -> GroupWriter:
-    draft = stack.enter_context(drafted(bad(job, chunk.number), drafts=job.drafts))
+    draft = stack.enter_context(drafted(job.output, bad(job, chunk.number)))
     return stack.enter_context(GroupWriter(draft, quarantined(job)))
 
 

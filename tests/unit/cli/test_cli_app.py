@@ -286,7 +286,7 @@ def test_score_has_its_shape(api: SimpleNamespace, capsys: pytest.CaptureFixture
 
 def test_predict_has_its_shape(api: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     def predicted(model: str, source: str, output: str, **options: Any) -> records.Predicted:
-        assert options == {"storage": "runs", "on_ray": None, "max_quarantined": 0.1}
+        assert options == {"storage": str(Path("runs").resolve()), "on_ray": None, "max_quarantined": 0.1}
         return records.Predicted(rows=5, output=output, seconds=0.1, quarantined=1, quarantine="out.quarantine.parquet")
 
     api.predict = predicted
