@@ -30,7 +30,7 @@ UPGRADE_S, KILL_S, FLOOD_S = (
 )
 RATE, BEFORE_S, SETTLE_S, BACK_S = 20, 5, 5, 60
 FLOOD, FLOOD_ROWS, CLIENTS, CALM = 3, 512, 32, 3
-BROKEN = ("raises", "nan", "hangs")
+BROKEN = {"raises": "raises", "nan": "gives NaN", "hangs": "hangs"}
 REFUSED, LONGEST_REFUSAL_S = 4, 60
 REPLICA = "ray::ServeReplica"
 PROXIES = ("haproxy", "ray::ProxyActor")
@@ -153,7 +153,7 @@ def served(folder: Path, replicas: int) -> Iterator[Server]:
 def upgraded(folder: Path, runs: Runs, call: Call) -> list[Phase]:
     """Upgrade, roll back, and try what breaks, while clients ask."""
     steps = {"promote a better version": ("promote", runs.second), "rollback": ("rollback", "flights")}
-    steps |= {f"promote one that {kind}": ("promote", run) for kind, run in runs.broken.items()}
+    steps |= {f"promote one that {BROKEN[kind]}": ("promote", run) for kind, run in runs.broken.items()}
     typed, began = [], time.perf_counter()
     with running(call, rate=RATE) as answers:
         time.sleep(BEFORE_S)
@@ -200,7 +200,7 @@ def until_back(
     while (waited := time.perf_counter() - began) < BACK_S:
         if len(set(server.named(*titles)) - set(victims)) >= len(before):
             return waited
-        time.sleep(0.05)
+        time.sleep(0.2)
     return float("inf")
 
 
