@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from raymle.cli.answer import Answer, table, verb
 from raymle.cli.options import Json, ModelName, Plan, Storage, home, home_of
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as serve.replicas.max=4.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Such as serve.replicas.max=4.")]
 Route = Annotated[str, typer.Option("--route", metavar="PATH", help="Where the model is, such as /churn.")]
 Address = Annotated[
     str | None, typer.Option("--address", metavar="HOST:PORT", help="The cluster; default: RAY_ADDRESS, or one here.")
@@ -140,7 +140,7 @@ def deploy(
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A served model.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A served model.")] = None,
     *,
     storage: Storage = None,
     json: Json = False,
@@ -182,7 +182,7 @@ def stop(
 
 def token(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What serve.auth.tokens names.")],
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Whose token; left out: list them.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Whose token; left out: list them.")] = None,
     *,
     days: Annotated[int | None, typer.Option("--days", min=1, help="How long it is good; default: always.")] = None,
     revoke: Annotated[bool, typer.Option("--revoke", help="Take the token away.")] = False,
