@@ -1,21 +1,22 @@
 """Models in service: what is served and how, here for as long as a command runs, or on a cluster that stays."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from raymle import loader, native, references, runtime
 from raymle.config import ServeConfig, Spec
-from raymle.errors import UsageError
+from raymle.errors import RaymleError, UsageError
 from raymle.model import read_contents
 from raymle.records import Endpoint
 from raymle.serve import check, deploy, free_port, history, remove, render, serving, settings
 from raymle.serve.history import Event, Model, State
 from raymle.serve.service import Service
 from raymle.store import Store, open_store
+from raymle.tracking import registry
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
 
 
 class Rendered(NamedTuple):
@@ -185,11 +186,17 @@ def _noted(store: Store | None, service: Service, endpoint: Endpoint) -> Iterato
 
 
 def changes(asked: Asked) -> Iterator[str]:
-    """Yield, one call a step, what changed in a served model since the last one; empty when nothing did."""
+    """Yield, one call a step, what changed in a served model since the last one; empty when nothing did.
+
+    A challenger that went by itself loses its alias too.
+    """
     service, store = asked
     state = history.read(store, service.name) if store else State()
     while True:
         before, state = state, history.read(store, service.name, state) if store else state
+        if store and before.challenger and not state.challenger and state.ended and state.ended.by != history.USER:
+            with suppress(RaymleError):  # the registry may be out of reach; `raymle rollback` takes it away then
+                registry.move_alias(references.tracking(store), store, service.name, CHALLENGER, None)
         yield _difference(service.name, before, state)
 
 

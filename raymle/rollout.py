@@ -8,14 +8,13 @@ from raymle import promote as promotion
 from raymle import references
 from raymle.config import Spec
 from raymle.errors import ArtifactError, ConflictError, SetupError
-from raymle.hosting import CHAMPION, place
+from raymle.hosting import CHALLENGER, CHAMPION, place
 from raymle.records import Record, Trained, Version
 from raymle.serve import change, history
+from raymle.serve.change import Taken
 from raymle.serve.history import Model
 from raymle.store import Store
 from raymle.tracking import registry
-
-CHALLENGER = "challenger"
 
 
 class Served(Record):
@@ -62,16 +61,22 @@ def promote(
         return gated
     model = Model(version=gated.version, place=_registered_place(store, trained), run_id=trained.run_id)
     if partly:
-        change.challenge(store, name, model, share=(canary or 0) / 100, shadow=shadow)
+        taken = change.challenge(store, name, model, share=(canary or 0) / 100, shadow=shadow)
         registry.move_alias(spec.tracking, store, name, CHALLENGER, gated.version)
-        return gated.model_copy(update={"alias": CHALLENGER})
-    change.upgrade(store, name, model)
+        return _with(gated, CHALLENGER, taken)
+    taken = change.upgrade(store, name, model)
     try:
         promotion.crown(gated, store=store, tracking=spec.tracking)
     except ConflictError:
         _follow_alias(store, spec, name)
         raise
-    return gated.model_copy(update={"alias": CHAMPION})
+    return _with(gated, CHAMPION, taken)
+
+
+def _with(version: Version, alias: str, taken: Taken) -> Version:
+    """Return a version with its alias, and who has it already among the reasons."""
+    told = f"{taken.replicas} replicas at {taken.url} have it." if taken.replicas else ""
+    return version.model_copy(update={"alias": alias, "reasons": (*version.reasons, *([told] if told else []))})
 
 
 def _check_served(store: Store, name: str) -> None:
