@@ -70,6 +70,8 @@ def promote(
     except ConflictError:
         _follow_alias(store, spec, name)
         raise
+    if history.read(store, name).challenger is None:
+        registry.move_alias(spec.tracking, store, name, CHALLENGER, None)
     return _with(gated, CHAMPION, taken)
 
 

@@ -109,9 +109,10 @@ def _without(state: State, event: Event) -> dict[str, Any]:
     """Take back what an event says no to, once."""
     if state.challenger and state.challenger.number == event.about:
         return {"challenger": None, "ended": event}
-    if state.champion and state.champion.number == event.about and state.before:
-        return {"champion": state.before[-1], "before": state.before[:-1], "ended": event}
-    return {}
+    before = tuple(each for each in state.before if each.number != event.about)
+    if state.champion and state.champion.number == event.about and before:
+        return {"champion": before[-1], "before": before[:-1], "ended": event}
+    return {"before": before if before else state.before}
 
 
 def _wanted(event: Event, share: float) -> Wanted | None:

@@ -93,6 +93,14 @@ def test_reading_on_from_a_state_gives_what_reading_all_gives(tmp_path):
     assert history.read(store, "churn", early) == history.read(store, "churn")
 
 
+def test_a_champion_that_was_withdrawn_never_comes_back():
+    found = state(
+        serving(), Event(kind="champion", model=V2), Event(kind="champion", model=V3),
+        Event(kind="withdrawn", about=2), Event(kind="refused", about=3),
+    )  # fmt: skip
+    assert found.champion.model == V1
+
+
 KINDS = st.sampled_from(["serving", "stopped", "champion", "challenger", "trying", "taken", "refused", "withdrawn"])
 EVENTS = st.lists(
     st.builds(Event, kind=KINDS, model=st.sampled_from([V1, V2, V3]), about=st.integers(0, 12), share=st.just(0.5)),

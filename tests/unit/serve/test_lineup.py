@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -223,6 +224,23 @@ def test_a_canary_that_disagrees_goes_by_itself(lineup, store, version):
     assert [each.about for each in told] == [number]
     assert "otherwise than the champion" in told[0].reason
     assert history.read(store, "churn").challenger is None
+
+
+def test_a_callers_hurry_is_not_the_canarys_fault(lineup, store, version, tmp_path):
+    replica = lineup()
+    model, flag = bad(tmp_path, version, "slow")
+    want(store, "challenger", model, share=1.0)
+    replica.look()
+    flag.touch()
+
+    async def main():
+        for _ in range(6):
+            with suppress(TimeoutError):
+                await replica.answer(ROWS, Call("a", None, time.monotonic() + 0.01))
+
+    asyncio.run(main())
+    replica.look()
+    assert replica.rival is not None
 
 
 @pytest.mark.parametrize("kind", ["raises", "nan"])
