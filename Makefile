@@ -33,7 +33,8 @@ unit:
 	$(BIN)/pytest tests/unit -n 2
 
 slow:
-	$(BIN)/pytest tests/contract tests/faults tests/ray tests/e2e tests/docs
+	$(BIN)/pytest tests/contract tests/e2e tests/docs -n 2 --dist loadfile
+	$(BIN)/pytest tests/faults tests/ray
 
 bench:
 	$(BIN)/python benchmarks/laptop.py
@@ -44,6 +45,9 @@ bench:
 	$(BIN)/python benchmarks/reproduce.py
 	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/tradeoff.py
+	$(BIN)/python benchmarks/batch.py
+	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/upgrade.py
 	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/upgrade.py
 
