@@ -9,30 +9,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import flights
 import psutil
-import wrk
 from measured import ROOT, write
 from serve import takes_overrides
 from server import Server, free_port, load_average, started
 
 sys.path.insert(0, str(ROOT / "tests"))
-from load import Answer, Call, Summary, flow, running, summary
+from load import Answer, Call, running, summary
+from overload import BACK_S, BEFORE_S, RATE, REPLICA, SETTLE_S, Flood, between, body, flood_lines, flooded
 
 UPGRADE_S, KILL_S, FLOOD_S = (
     float(sys.argv[place]) if len(sys.argv) > place else usual for place, usual in ((1, 60), (2, 30), (3, 10))
 )
-RATE, BEFORE_S, SETTLE_S, BACK_S = 20, 5, 5, 60
-FLOOD, FLOOD_ROWS, CLIENTS, CALM = 3, 512, 32, 3
 BROKEN = {"raises": "raises", "nan": "gives NaN", "hangs": "hangs"}
 REFUSED, LONGEST_REFUSAL_S = 4, 60
-REPLICA = "ray::ServeReplica"
 PROXIES = ("haproxy", "ray::ProxyActor")
 KILLS = {"a replica": (REPLICA,), "the controller": ("ray::ServeController",), "the proxy": PROXIES[:1]}
 
@@ -65,24 +60,6 @@ class Kill(NamedTuple):
     answers: list[Answer]
     back_s: float
     """Until as many are there again; infinite when that took too long."""
-
-
-class Flood(NamedTuple):
-    """More requests than a server can answer."""
-
-    capacity: wrk.Measured
-    rate: float
-    """Requests a second that were due."""
-    lasted_s: float
-    """From the first request to the last answer."""
-    answers: list[Answer]
-    before: Summary
-    """Of a small request beside it, before."""
-    during: Summary
-    recovered_s: float
-    """From the flood's last request until the small one is answered as before; infinite when that took too long."""
-    grown_mb: float
-    """Most that the replicas took in addition."""
 
 
 class Story(NamedTuple):
@@ -130,11 +107,9 @@ def story(folder: Path, runs: Runs, replicas: int) -> Story:
         call = Call(server.url, body(flights.rows(folder, 1)))
         phases = upgraded(folder, runs, call) if flights.can(says="rollback") else []
         kills = [killed(server, call, what) for what in KILLS]
-        return Story(replicas, phases, kills, flooded(server, call, folder))
-
-
-def body(rows: list[dict]) -> bytes:
-    return json.dumps({"rows": rows}).encode()
+        flood = flooded(server, call, folder, FLOOD_S)
+    tell(f"flooded: recovered after {flood.recovered_s:.1f} s, {failures(flood.answers)}")
+    return Story(replicas, phases, kills, flood)
 
 
 @contextmanager
@@ -171,11 +146,6 @@ def upgraded(folder: Path, runs: Runs, call: Call) -> list[Phase]:
     return [Phase("before", parts[0]), *middle, Phase("after", parts[-1])]
 
 
-def between(answers: Sequence[Answer], start: float, end: float) -> list[Answer]:
-    """Return those that were due in this time."""
-    return [each for each in answers if start <= each.start < end]
-
-
 def killed(server: Server, call: Call, what: str) -> Kill:
     """Kill a part of the server while clients ask; without HAProxy, the proxy is Ray's own."""
     titles = KILLS[what] if server.named(*KILLS[what]) else PROXIES[1:]
@@ -202,70 +172,6 @@ def until_back(
             return waited
         time.sleep(0.2)
     return float("inf")
-
-
-def flooded(server: Server, call: Call, folder: Path) -> Flood:
-    """Measure how many large requests it answers, then let three times as many come for a while."""
-    big = body(flights.rows(folder, FLOOD_ROWS))
-    script = wrk.script(folder / "flood.lua", [big])
-    capacity = wrk.run(server.url, script=script, clients=CLIENTS, seconds=BEFORE_S)
-    rate = FLOOD * capacity.per_s
-    with (
-        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other,
-        running(call, rate=RATE) as small,
-    ):
-        other.submit(time.perf_counter).result()  # a process of its own, so that the clients do not wait for each other
-        time.sleep(BEFORE_S)
-        calm, began = memory(server), time.perf_counter()
-        flood = other.submit(flow, call._replace(body=big), rate=rate, seconds=FLOOD_S)
-        most = calm
-        while not flood.done():
-            most = max(most, memory(server))
-            time.sleep(0.2)
-        lasted_s = time.perf_counter() - began
-        before, ended = summary(between(small, 0, began)), max(each.start for each in flood.result())
-        wait_for_calm(small, before)
-    found = Flood(
-        capacity, rate, lasted_s, flood.result(), before, summary(between(small, began, ended)),
-        recovered(between(small, ended, float("inf")), ended, before), most - calm,
-    )  # fmt: skip
-    tell(f"flooded: recovered after {found.recovered_s:.1f} s, {failures(found.answers)}")
-    return found
-
-
-def wait_for_calm(small: list[Answer], before: Summary) -> None:
-    """Wait until all requests of some seconds are good and quick, but not for ever."""
-    began = time.perf_counter()
-    while (now := time.perf_counter()) < began + BACK_S:
-        time.sleep(0.2)
-        recent = between(list(small), max(began, now - SETTLE_S), now)
-        enough = now > began + SETTLE_S and len(recent) > SETTLE_S * RATE / 2
-        if enough and not any(is_worse(each, before) for each in recent):
-            return
-
-
-def is_worse(answer: Answer, before: Summary) -> bool:
-    """Whether it is not good, or slower than all before by a factor."""
-    return not answer.is_good or answer.seconds > CALM * before.worst_s
-
-
-def memory(server: Server) -> float:
-    """Return the MB that the replicas hold."""
-    found = 0
-    for each in server.named(REPLICA):
-        try:
-            found += each.memory_info().rss
-        except psutil.Error:  # it has just gone
-            continue
-    return found / 1e6
-
-
-def recovered(after: Sequence[Answer], ended: float, before: Summary) -> float:
-    """Return the seconds from the end to the first request from which on all are good and as quick as before."""
-    worse = [each.start for each in after if is_worse(each, before)]
-    if not worse:
-        return 0.0
-    return max(worse) + 1 / RATE - ended if max(worse) < max(each.start for each in after) - 1 else float("inf")
 
 
 def failures(answers: Sequence[Answer]) -> str:
@@ -352,27 +258,6 @@ def versions(answers: Sequence[Answer]) -> str:
 def kill_table(kills: list[Kill]) -> list[str]:
     rows = [f"| {each.what} | {counts(each.answers)} | {each.back_s:.1f} |" for each in kills if each.count]
     return [f"| SIGKILL of | {HEAD} | another is there after, s |", "|--|--|--|--|--|--|--|--|--|", *rows, ""]
-
-
-def flood_lines(flood: Flood) -> list[str]:
-    """Say what too many requests did."""
-    found = summary(flood.answers)
-    statuses = ", ".join(f"{count:,} x {status or 'no answer'}" for status, count in found.statuses.items())
-    return [
-        f"Overload: the server answers {flood.capacity.per_s:,.0f} requests of {FLOOD_ROWS} rows a second to {CLIENTS}",
-        f"clients of wrk (p99 {flood.capacity.p99_ms:,.0f} ms). {flood.rate:,.0f} a second were due for {FLOOD_S:.0f}",
-        f"s; the last was answered, or given up, after {flood.lasted_s:.1f} s.",
-        "",
-        f"- Answers: {statuses}; {found.refused:,} refused with Retry-After, {found.failed} failed.",
-        f"- p99 of those that were answered: {1000 * found.p99_s:,.0f} ms.",
-        f"- The small requests beside it: {flood.during.good} good, {flood.during.refused} refused,"
-        f" {flood.during.failed} failed; p99 {1000 * flood.during.p99_s:,.0f} ms"
-        f" (before: {1000 * flood.before.p99_s:,.0f} ms).",
-        f"- All good again, and no slower than {CALM} times the worst before, {flood.recovered_s:.1f} s after the last"
-        " request of the flood.",
-        f"- The replicas grew by {flood.grown_mb:.0f} MB at most.",
-        "",
-    ]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ that ONGOING, when given, is how many requests a replica may hold: its default o
 import json
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 import ray
@@ -67,17 +66,16 @@ class Model:
 
 
 def main() -> None:
-    """Serve until the process is told to end."""
+    """Serve until the process is told to end; Ray's files go into the current folder."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with tempfile.TemporaryDirectory(prefix="rs", dir="/tmp") as folder:
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, _temp_dir=folder)
-        try:
-            serve.start(http_options={"port": PORT})
-            serve.run(Model.bind(str(FOLDER), str(Path(__file__).parent)))
-            signal.pause()
-        finally:
-            serve.shutdown()
-            ray.shutdown()
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, _temp_dir=str(Path.cwd() / "ray"))
+    try:
+        serve.start(http_options={"port": PORT})
+        serve.run(Model.bind(str(FOLDER), str(Path(__file__).parent)))
+        signal.pause()
+    finally:
+        serve.shutdown()
+        ray.shutdown()
 
 
 if __name__ == "__main__":
