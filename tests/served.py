@@ -70,8 +70,8 @@ class Model:
 
 
 def app(schema: Schema = SCHEMA, *, tokens: Path | None = None):
+    from raymle.serve.admission import Tokens
     from raymle.serve.app import Card, application
-    from raymle.serve.auth import Tokens
 
     model = Model(schema)
     card = Card(schema, "churn", lambda: "7", TRANSFORM)

@@ -12,20 +12,18 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import pyarrow as pa
 
-from raymle.data.transform import Transform
 from raymle.records import Schema
-from raymle.serve import arrow, layout, request, try_it, wire
+from raymle.serve import arrow, layout, request, wire
+from raymle.serve.admission import Tokens
 from raymle.serve.asgi import App, Reply, Send, no_request, respond, while_connected
-from raymle.serve.auth import Tokens
+from raymle.serve.card import OPEN, told
+from raymle.serve.card import Card as Card
 from raymle.serve.limits import Limits, RequestError
-from raymle.serve.openapi import openapi
 from raymle.serve.request import ARROW, JSON, Asked, Headers, Receive
 
 LARGE_BODY = 2**18
 """Bytes from which a body is parsed in a thread, so that others are answered meanwhile."""
 PREDICT = "/predict"
-OPEN = frozenset({"/", "/health/live", "/health/ready"})
-"""Paths that need no token: they say nothing of the model."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +43,6 @@ class Answer(NamedTuple):
 
     predictions: np.ndarray
     version: str
-
-
-class Card(NamedTuple):
-    """What the app tells of its model."""
-
-    schema: Schema
-    name: str
-    version: Callable[[], str]
-    """Asked anew each time: the champion can change while the app runs."""
-    transform: Transform | None = None
-    """Knows what training saw, for the examples."""
 
 
 Predict = Callable[[pa.Table, Call], Awaitable[Answer]]
@@ -89,50 +76,13 @@ def application(
         names_requests: Whether to answer with X-Request-Id; what stands in front may do it already.
     """
     limits = limits or Limits()
-    told = _told(card, limits=limits, ready=ready, metrics=metrics, page=page, auth=auth is not None)
+    answers = told(card, limits=limits, ready=ready, metrics=metrics, page=page, auth=auth is not None)
     expected = layout.of(card.schema)
     predictions = _Predictions(predict, card.schema, limits, read={
         JSON: lambda body: wire.read(body, expected, limits),
         ARROW: lambda body: arrow.read(body, expected, limits),
     })  # fmt: skip
-    return _Service(predictions, told, limits, auth, card.version, observe, names_requests)
-
-
-def _told(
-    card: Card,
-    *,
-    limits: Limits,
-    ready: Callable[[], bool],
-    metrics: Callable[[], bytes] | None,
-    page: bool,
-    auth: bool,
-) -> dict[str, Callable[[], Reply]]:
-    """Return what each path but /predict answers."""
-
-    def readiness() -> Reply:
-        if not ready():
-            raise RequestError("the model is not ready", status=503, kind="not_ready", headers={"Retry-After": "1"})
-        known = {} if auth else {"model": card.name, "version": card.version()}
-        return Reply(wire.encode({"status": "ready"} | known))
-
-    def document() -> Reply:
-        described = openapi(
-            card.schema, card.transform, name=card.name, version=card.version(), limits=limits, auth=auth,
-            metrics=metrics is not None,
-        )  # fmt: skip
-        return Reply(wire.encode(described))
-
-    told = {
-        "/health/live": lambda: Reply(wire.encode({"status": "live"})),
-        "/health/ready": readiness,
-        "/openapi.json": document,
-    }
-    if page:
-        html = Reply(try_it.page().encode(), content_type="text/html; charset=utf-8", headers=try_it.HEADERS)
-        told["/"] = lambda: html
-    if metrics is not None:
-        told["/metrics"] = lambda: Reply(metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
-    return told
+    return _Service(predictions, answers, limits, auth, card.version, observe, names_requests)
 
 
 @final
@@ -141,7 +91,7 @@ class _Service:
     """Who is let in, what they asked for, and that every one of them gets an answer."""
 
     predictions: "_Predictions"
-    told: dict[str, Callable[[], Reply]]
+    answers: dict[str, Callable[[], Reply]]
     limits: Limits
     auth: Tokens | None
     version: Callable[[], str]
@@ -199,7 +149,7 @@ class _Service:
             raise
 
     def _tell(self, path: str, method: str, headers: Headers) -> Reply:
-        if path != PREDICT and path not in self.told:
+        if path != PREDICT and path not in self.answers:
             raise RequestError("there is no such path; they are in /openapi.json", status=404, kind="not_found")
         if path == PREDICT or method not in {"GET", "HEAD"}:
             allowed = "POST" if path == PREDICT else "GET, HEAD"
@@ -207,7 +157,7 @@ class _Service:
             raise RequestError(message, status=405, kind="method_not_allowed", headers={"Allow": allowed})
         if path not in OPEN:
             self._admit(headers)
-        return self.told[path]()
+        return self.answers[path]()
 
 
 @final
@@ -224,14 +174,17 @@ class _Predictions:
         """Return the predictions for a body that has yet to come, or refuse."""
         now = asyncio.get_running_loop().time
         deadline, reading, body = now() + asked.seconds, min(asked.seconds, self.limits.seconds), None
+        clock = asyncio.timeout(reading)
         try:
-            async with asyncio.timeout(reading) as clock:
+            async with clock:
                 body = await request.body(receive, headers, self.limits)
                 clock.reschedule(deadline)
                 table = await self._table(body, asked.sent)
                 work = self.predict(table, Call(request_id, asked.key, deadline))
                 answer = await while_connected(work, receive, clock)
         except TimeoutError:
+            if not clock.expired():
+                raise  # it is not ours
             if body is None:
                 raise RequestError(f"the body took over {reading:g} s", status=408, kind="timeout") from None
             if now() < deadline:

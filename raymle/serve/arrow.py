@@ -18,6 +18,7 @@ from raymle.errors import DataError
 from raymle.model.bundle import named
 from raymle.records import Column, Schema
 from raymle.serve import values
+from raymle.serve.ipc import decoded_size, is_scalar, look_through, owned
 from raymle.serve.layout import Layout
 from raymle.serve.limits import (
     SHOWN_FAULTS,
@@ -31,11 +32,8 @@ from raymle.serve.limits import (
 )
 from raymle.serve.wire import finite
 
-MOST_MESSAGES = 1000
-EXTENSION = b"ARROW:extension"
 YEARS_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 """The first and the last moment that JSON can say: of the years 1 and 9999."""
-_HEADER, _DICTIONARY_DATA, _COMPRESSION = 2, 1, 3
 
 
 def read(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
@@ -48,7 +46,7 @@ def read(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
     if len(body) > limits.body:
         raise too_large(limits)
     try:
-        _look_through(body)
+        look_through(body)
         return _fitted(_opened(body, expected, limits), expected)
     except (pa.ArrowException, OSError, ValueError, struct.error) as error:  # a name that is not UTF-8 is a ValueError
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
@@ -61,42 +59,6 @@ def _fitted(stored: pa.Table, expected: Layout) -> pa.Table:
     if faults:
         raise faulty(faults)
     return pa.table(arrays)
-
-
-def _look_through(body: bytes) -> None:
-    """Refuse what would harm merely by being opened."""
-    for number, message in enumerate(pa.ipc.MessageReader.open_stream(body)):
-        if number > MOST_MESSAGES:
-            text = f"the stream has over {MOST_MESSAGES:,} batches; send fewer and longer ones"
-            raise RequestError(text, status=413, kind="too_large")
-        metadata = message.metadata.to_pybytes()
-        if EXTENSION in metadata:
-            raise RequestError("the stream has an extension type; send plain columns", status=415, kind="content_type")
-        if _is_compressed(metadata, message.type):
-            text = "the stream's buffers are compressed; write it with compression=None"
-            raise RequestError(text, status=415, kind="content_encoding")
-
-
-def _is_compressed(metadata: bytes, kind: str) -> bool:
-    """Whether a message's flatbuffer says that its body is compressed (Arrow's format/Message.fbs)."""
-    place = _table(metadata, _field(metadata, _table(metadata, 0), _HEADER))
-    if kind == "dictionary":
-        place = _table(metadata, _field(metadata, place, _DICTIONARY_DATA))
-    return kind in {"dictionary", "record batch"} and bool(_field(metadata, place, _COMPRESSION))
-
-
-def _table(metadata: bytes, place: int) -> int:
-    """Follow an offset to a table."""
-    return place + int(struct.unpack_from("<I", metadata, place)[0])
-
-
-def _field(metadata: bytes, table: int, number: int) -> int:
-    """Return where a field of a table is; 0 when it has none."""
-    fields = table - struct.unpack_from("<i", metadata, table)[0]
-    size = struct.unpack_from("<H", metadata, fields)[0]
-    slot = 4 + 2 * number
-    offset = int(struct.unpack_from("<H", metadata, fields + slot)[0]) if slot < size else 0
-    return table + offset if offset else 0
 
 
 def _opened(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
@@ -117,22 +79,9 @@ def _check_columns(schema: pa.Schema, expected: Layout) -> None:
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     faults += [fault(None, name, "the column is there twice") for name in twice]
     faults += [fault(None, each.name, f"{each.type} holds no single values"[-200:]) for each in schema
-               if not _is_scalar(each.type)]  # fmt: skip
+               if not is_scalar(each.type)]  # fmt: skip
     if faults:
         raise faulty(faults)
-
-
-def _is_scalar(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    checks = (
-        pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal,
-        pa.types.is_temporal, _is_text,
-    )  # fmt: skip
-    return any(check(kind) for check in checks)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _checked(batches: Iterable[pa.RecordBatch], expected: Layout, limits: Limits) -> Iterator[pa.RecordBatch]:
@@ -145,37 +94,10 @@ def _checked(batches: Iterable[pa.RecordBatch], expected: Layout, limits: Limits
             check_count(rows, limits)
         batch.validate(full=True)
         columns = [batch.column(name) for name in names]
-        size += sum(map(_decoded_size, columns))
+        size += sum(map(decoded_size, columns))
         if size > limits.body:
             raise too_large(limits)
-        yield pa.RecordBatch.from_arrays([_owned(column) for column in columns], names)
-
-
-def _decoded_size(array: pa.Array) -> int:
-    """Return how many bytes a column's text has once every row has its own: codes and views may share them."""
-    if pa.types.is_dictionary(array.type):
-        if not _is_text(array.type.value_type):
-            return 0
-        return _total(_lengths(array.dictionary)) + _total(_lengths(array.dictionary).take(array.indices))
-    return _total(_lengths(array)) if _is_text(array.type) else 0
-
-
-def _total(lengths: pa.Array) -> int:
-    return int(pc.sum(lengths).as_py() or 0)
-
-
-def _lengths(text: pa.Array) -> pa.Array:
-    if not pa.types.is_string_view(text.type):
-        return pc.binary_length(text).cast(pa.int64())
-    views = np.frombuffer(text.buffers()[1] or b"", np.int32)[4 * text.offset :][: 4 * len(text) : 4]
-    return pa.array(views.astype(np.int64), mask=text.is_null().to_numpy(zero_copy_only=False))
-
-
-def _owned(array: pa.Array) -> pa.Array:
-    """Give views of text bytes of their own; by way of Python, as Arrow's cast follows the views of nulls too."""
-    if pa.types.is_dictionary(array.type):
-        return pa.DictionaryArray.from_arrays(array.indices, _owned(array.dictionary))
-    return pa.array(array.to_pylist(), pa.string()) if pa.types.is_string_view(array.type) else array
+        yield pa.RecordBatch.from_arrays([owned(column) for column in columns], names)
 
 
 def _array(stored: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:

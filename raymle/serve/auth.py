@@ -7,26 +7,19 @@ people choose badly; 2**256 cannot be guessed, and a slow hash would make every 
 import hashlib
 import hmac
 import json
-import math
 import secrets
 import stat
-import time
-from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING
 
 from raymle.errors import ArtifactError, ConflictError, SecurityError, UsageError
 from raymle.folders import write_durably
 from raymle.records import Record
-from raymle.serve.limits import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-LOOK_EVERY_S = 1.0
-"""How long a change of the file may stay unseen."""
 
 
 class Token(Record):
@@ -137,69 +130,3 @@ def _locked(path: Path) -> "Iterator[None]":
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with FileLock(path.with_name(f".{path.name}.lock"), timeout=30, mode=0o600):
         yield
-
-
-@final
-class Tokens:
-    """The tokens of a file that may change, and how often each was used."""
-
-    def __init__(
-        self, path: Path, *, rate_per_s: float | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._path, self._rate, self._clock = path, rate_per_s, clock
-        self._tokens = listed(path)
-        self._stamp, self._looked = _stamp(path), clock()
-        self._left: dict[str, tuple[float, float]] = {}
-        """For each name how many requests it may still send, and when that was so."""
-
-    def admit(self, authorization: bytes) -> str:
-        """Return the name of the token in an Authorization header.
-
-        Raises:
-            RequestError: there is none that is known (401), or it comes too often (429).
-        """
-        self._look_again()
-        kind, _, given = authorization.partition(b" ")
-        found = find(self._tokens, given.strip(), now=datetime.now(UTC)) if kind.lower() == b"bearer" else None
-        if found is None:
-            headers = {"WWW-Authenticate": "Bearer"}
-            message = "this needs a token, in the header 'Authorization: Bearer ...'"
-            raise RequestError(message, status=401, kind="unauthorized", headers=headers)
-        if self._rate is not None:
-            self._count(found.name, self._rate)
-        return found.name
-
-    def _count(self, name: str, rate: float) -> None:
-        """Fill a bucket of one second's requests by the time that went by, and take one out."""
-        now = self._clock()
-        most = max(1.0, rate)
-        left, then = self._left.get(name, (most, now))
-        left = min(most, left + (now - then) * rate)
-        if left < 1:
-            self._left[name] = (left, now)
-            wait = math.ceil((1 - left) / rate)
-            message = f"more than {rate:g} requests a second with this token"
-            raise RequestError(message, status=429, kind="too_many_requests", headers={"Retry-After": str(wait)})
-        self._left[name] = (left - 1, now)
-
-    def _look_again(self) -> None:
-        """Read the file again when it has changed; one that is gone or damaged lets nobody in."""
-        now = self._clock()
-        if now - self._looked < LOOK_EVERY_S:
-            return
-        self._looked, stamp = now, _stamp(self._path)
-        if stamp != self._stamp:
-            self._stamp = stamp
-            try:
-                self._tokens = listed(self._path)
-            except (ArtifactError, SecurityError):
-                self._tokens = ()
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """Return what differs when a file was replaced, written to or opened to others."""
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_ctime_ns, found.st_size, found.st_ino

@@ -112,7 +112,7 @@ def _without(state: State, event: Event) -> dict[str, Any]:
     before = tuple(each for each in state.before if each.number != event.about)
     if state.champion and state.champion.number == event.about and before:
         return {"champion": before[-1], "before": before[:-1], "ended": event}
-    return {"before": before if before else state.before}
+    return {"before": before or state.before}
 
 
 def _wanted(event: Event, share: float) -> Wanted | None:

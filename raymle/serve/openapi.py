@@ -65,9 +65,7 @@ def _predict(schema: Schema, *, auth: bool) -> dict[str, Any]:
         "operationId": "predict",
         "summary": f"Predict {schema.target} for each row",
         "parameters": [
-            _header(
-                "X-Request-Id", "Comes back if it is 1 to 64 letters, digits, '_', '.' and '-'; else a new one", _TEXT
-            ),
+            _header("X-Request-Id", "Comes back with the answer if it is harmless, else a new one does", _TEXT),
             _header("X-Request-Timeout", "Seconds to wait at most", {"type": "number", "exclusiveMinimum": 0}),
             _header("X-Sticky-Key", "The same key gets the same version", {**_TEXT, "maxLength": 256}),
         ],

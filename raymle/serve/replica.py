@@ -43,8 +43,9 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> "App":
         """Return the app that Serve puts behind its proxy."""
-        from raymle.serve.app import Card, application
-        from raymle.serve.auth import Tokens
+        from raymle.serve.admission import Tokens
+        from raymle.serve.app import application
+        from raymle.serve.card import Card
         from raymle.serve.limits import configured
 
         config, lineup = self._service.config, self._lineup

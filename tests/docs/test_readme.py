@@ -1,8 +1,11 @@
 """The README's commands exist, its links lead somewhere, and its Python runs."""
 
+import json
 import re
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pyarrow.parquet
@@ -79,6 +82,28 @@ def test_own_code_works_as_the_page_says(tmp_path):
     assert run.metrics["roc_auc"] > 0.8
     assert "profit" in run.metrics
     assert run.evaluate(table).metrics["roc_auc"] > 0.8
+
+
+def test_a_served_model_answers_as_the_page_says(tmp_path):
+    import pyarrow as pa
+    from served import served
+
+    page = ROOT / "docs/serving-api.md"
+    told = {}
+    exec("\n".join(blocks(page, "python")), told)
+    with served(tmp_path / "log") as (url, _):
+        for command in "".join(blocks(page, "sh")).replace("http://127.0.0.1:8000", url).split("\n\n"):
+            done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+            first = json.loads(done.stdout)["predictions"][0]
+            assert first == json.loads(blocks(page, "json")[0])["predictions"][0]
+        table = pa.table({"amount": [75], "plan": ["pro"], "new": [True], "at": pa.nulls(1)})
+        expected = {"prediction": ["yes"], "probability_no": [0.25], "probability_yes": [0.75]}
+        assert told["predict"](url, table).to_pydict() == expected
+        refused = urllib.request.Request(f"{url}/predict", b'{"rows": [{"amount": "lots", "plan": "pro", "new": true, "at": null}]}',
+                                         {"Content-Type": "application/json"})  # fmt: skip
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(refused, timeout=30)
+        assert json.load(caught.value) == json.loads(blocks(page, "json")[1])
 
 
 def test_every_job_has_a_spec_that_loads_with_each_of_its_profiles():

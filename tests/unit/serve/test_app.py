@@ -11,6 +11,7 @@ from served import GOOD, SCHEMA, SMALL, TRANSFORM, ipc
 from starlette.types import Message
 
 from raymle.serve import auth
+from raymle.serve.admission import Tokens
 from raymle.serve.app import Answer, Call, Card, application
 from raymle.serve.limits import Limits, Overloaded
 
@@ -209,6 +210,13 @@ def test_a_bug_is_a_500_without_its_inside_and_is_logged_with_the_requests_id(ca
     assert "the secret inside" in caplog.text
 
 
+def test_a_timeout_inside_the_model_is_a_bug_and_no_deadline():
+    async def broken(table: pa.Table, call: Call) -> Answer:
+        raise TimeoutError
+
+    assert failed(client=Client(broken)) == (500, "internal")
+
+
 def test_every_request_for_predictions_is_told_once_with_status_and_rows():
     client = Client()
     ask(json.dumps({"rows": [GOOD] * 3}).encode(), client=client)
@@ -269,7 +277,7 @@ OPEN = ["/", "/health/live", "/health/ready"]
 def guarded(tmp_path):
     path = tmp_path / "tokens.json"
     token = auth.add(path, "ci")
-    return Client(auth=auth.Tokens(path, rate_per_s=3), metrics=lambda: b"up 1\n"), token
+    return Client(auth=Tokens(path, rate_per_s=3), metrics=lambda: b"up 1\n"), token
 
 
 @pytest.mark.parametrize(("path", "method"), GUARDED)

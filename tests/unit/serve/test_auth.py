@@ -10,7 +10,7 @@ import pytest
 
 from raymle.errors import ArtifactError, ConflictError, SecurityError, UsageError
 from raymle.serve import auth
-from raymle.serve.auth import Tokens
+from raymle.serve.admission import LOOK_EVERY_S, Tokens
 from raymle.serve.limits import RequestError
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -74,7 +74,7 @@ def test_a_running_server_notices_new_and_revoked_tokens(path):
     server = Tokens(path, clock=clock)
     second = auth.add(path, "web")
     auth.revoke(path, "ci")
-    clock.now += auth.LOOK_EVERY_S
+    clock.now += LOOK_EVERY_S
     assert (admitted(server, first), admitted(server, second)) == (401, "web")
 
 
@@ -84,7 +84,7 @@ def test_a_file_that_is_gone_damaged_or_anybodys_lets_nobody_in(path, spoil):
     token = auth.add(path, "ci")
     server = Tokens(path, clock=clock)
     spoil(path)
-    clock.now += auth.LOOK_EVERY_S
+    clock.now += LOOK_EVERY_S
     assert admitted(server, token) == 401
 
 

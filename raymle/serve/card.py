@@ -1,0 +1,71 @@
+"""What the app tells of its model: health, the OpenAPI document, metrics and the page."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from raymle.data.transform import Transform
+from raymle.records import Schema
+from raymle.serve import try_it, wire
+from raymle.serve.asgi import Reply
+from raymle.serve.limits import Limits, RequestError
+from raymle.serve.openapi import openapi
+
+OPEN = frozenset({"/", "/health/live", "/health/ready"})
+"""Paths that need no token: they say nothing of the model where there are tokens."""
+
+
+class Card(NamedTuple):
+    """What the app tells of its model."""
+
+    schema: Schema
+    name: str
+    version: Callable[[], str]
+    """Asked anew each time: the champion can change while the app runs."""
+    transform: Transform | None = None
+    """Knows what training saw, for the examples."""
+
+
+def told(
+    card: Card,
+    *,
+    limits: Limits,
+    ready: Callable[[], bool],
+    metrics: Callable[[], bytes] | None,
+    page: bool,
+    auth: bool,
+) -> dict[str, Callable[[], Reply]]:
+    """Return what each path but /predict answers.
+
+    Args:
+        card: What is told of the model.
+        limits: What one request may ask for.
+        ready: Whether predictions can be asked for.
+        metrics: Returns the text of /metrics; None has no such path.
+        page: Whether there is a page to try the model on.
+        auth: Whether a token is needed; what is open then says nothing of the model.
+    """
+
+    def readiness() -> Reply:
+        if not ready():
+            raise RequestError("the model is not ready", status=503, kind="not_ready", headers={"Retry-After": "1"})
+        known = {} if auth else {"model": card.name, "version": card.version()}
+        return Reply(wire.encode({"status": "ready"} | known))
+
+    def document() -> Reply:
+        described = openapi(
+            card.schema, card.transform, name=card.name, version=card.version(), limits=limits, auth=auth,
+            metrics=metrics is not None,
+        )  # fmt: skip
+        return Reply(wire.encode(described))
+
+    answers = {
+        "/health/live": lambda: Reply(wire.encode({"status": "live"})),
+        "/health/ready": readiness,
+        "/openapi.json": document,
+    }
+    if page:
+        html = Reply(try_it.page().encode(), content_type="text/html; charset=utf-8", headers=try_it.HEADERS)
+        answers["/"] = lambda: html
+    if metrics is not None:
+        answers["/metrics"] = lambda: Reply(metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    return answers
