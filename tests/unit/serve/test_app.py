@@ -137,7 +137,7 @@ async def never(table: pa.Table, call: Call) -> Answer:
 def test_a_deadline_ends_the_work_and_says_so():
     client = Client(never)
     assert failed(client=client) == (504, "deadline")
-    assert [(status, rows) for status, _, rows in client.told] == [(504, 0)]
+    assert [(status, rows) for status, _, rows, _ in client.told] == [(504, 0)]
 
 
 def test_a_client_may_ask_for_less_time_but_not_for_more():
@@ -222,7 +222,7 @@ def test_every_request_for_predictions_is_told_once_with_status_and_rows():
     ask(json.dumps({"rows": [GOOD] * 3}).encode(), client=client)
     ask(b"no", client=client)
     ask(b"", client=client, path="/health/live", method="GET")
-    assert [(status, rows) for status, _, rows in client.told] == [(200, 3), (400, 0)]
+    assert [(status, rows) for status, _, rows, _ in client.told] == [(200, 3), (400, 0)]
     assert all(0 <= seconds < 60 for _, seconds, _ in client.told)
 
 
