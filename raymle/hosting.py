@@ -67,7 +67,26 @@ def config_of(spec: Spec | None, overrides: tuple[str, ...]) -> ServeConfig:
     values = dict(loader.parse_override(text) for text in overrides)
     if strange := next((key for key in values if not key.startswith("serve.")), None):
         raise UsageError(f"{strange!r} is not a key of the section serve", hint="such as serve.replicas.max=4")
-    return loader.override(spec, values).serve if values else spec.serve
+    config = loader.override(spec, values).serve if values else spec.serve
+    return _located(config, Path(spec.folder))
+
+
+def _located(config: ServeConfig, folder: Path) -> ServeConfig:
+    """Return a configuration whose files are found from every process; relative ones start at the spec's folder."""
+    changed: dict[str, Any] = {}
+    if config.auth:
+        changed["auth"] = config.auth.model_copy(update={"tokens": _file(folder, config.auth.tokens)})
+    if config.tls:
+        names = {"certificate": config.tls.certificate, "key": config.tls.key}
+        changed["tls"] = config.tls.model_copy(update={each: _file(folder, name) for each, name in names.items()})
+    return config.model_copy(update=changed)
+
+
+def _file(folder: Path, name: str) -> str:
+    path = (folder / Path(name).expanduser()).resolve()
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", hint="`raymle serve token FILE NAME` makes a file of tokens")
+    return str(path)
 
 
 def _check_transforms(bundle: Path) -> None:

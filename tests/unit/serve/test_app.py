@@ -223,7 +223,7 @@ def test_every_request_for_predictions_is_told_once_with_status_and_rows():
     ask(b"no", client=client)
     ask(b"", client=client, path="/health/live", method="GET")
     assert [(status, rows) for status, _, rows, _ in client.told] == [(200, 3), (400, 0)]
-    assert all(0 <= seconds < 60 for _, seconds, _ in client.told)
+    assert all(0 <= seconds < 60 for _, seconds, _, _ in client.told)
 
 
 def test_a_large_body_does_not_keep_others_waiting():
