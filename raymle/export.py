@@ -51,7 +51,12 @@ class Exported(Record):
 
     def __str__(self) -> str:
         head = ("form", "size MB", "one row ms", "95 % ms", "64 rows ms", "memory MB", self.metric or "quality", "loss")
-        return table(head, [tuple(getattr(form, name) for name in Form.model_fields) for form in self.forms])
+        return table(head, [tuple(map(_shown, form.model_dump().values())) for form in self.forms])
+
+
+def _shown(value: object) -> object:
+    """Round a number as the table does, so that none becomes -0.0000."""
+    return round(value, 4) + 0.0 if isinstance(value, float) else value
 
 
 def export(bundle: Path, out: Path, *, root: Path, wish: Wish, rows: Validation | None) -> Exported:
