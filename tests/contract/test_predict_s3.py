@@ -80,7 +80,7 @@ def test_bad_rows_of_a_bucket_are_put_aside_there(bundle, filled):
 
 
 def test_what_cannot_be_written_is_one_sentence(bundle, filled):
-    with pytest.raises(SetupError, match="cannot write s3://no-such-bucket-at-all/out.parquet"):
+    with pytest.raises(SetupError, match=r"cannot write s3://no-such-bucket-at-all/out\.parquet"):
         predict(bundle, pa.table(rows(3)), "s3://no-such-bucket-at-all/out.parquet")
     with pytest.raises(UsageError, match="is the source itself"):
         predict(bundle, f"s3://{filled}/in/1.parquet", f"s3://{filled}/in/1.parquet")
