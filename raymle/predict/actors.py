@@ -22,7 +22,7 @@ def spread(job: Job, chunks: Sequence[Chunk]) -> Iterator[Step]:
 
     A chunk whose actor dies is done again by another one.
     """
-    import ray
+    import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # our sentence is enough
     context = ray.data.DataContext.get_current().copy()
