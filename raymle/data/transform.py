@@ -7,6 +7,7 @@ Numbers are standardised, nulls filled with the median and flagged when train ha
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -108,8 +109,13 @@ class Transform:
     def _codes(self, batch: pa.RecordBatch) -> NDArray[np.int32]:
         rows = np.empty((batch.num_rows, len(self.categories)), np.int32)
         for place, category in enumerate(self.categories):
-            rows[:, place] = _encode(batch.column(category.column), category)
+            rows[:, place] = _encode(batch.column(category.column), self._words[place], category.missing)
         return rows
+
+    @cached_property
+    def _words(self) -> tuple[pa.Array, ...]:
+        """The values of each category, made once: a batch may be a single row."""
+        return tuple(pa.array(category.values, pa.string()) for category in self.categories)
 
     def target(self, batch: Any) -> NDArray[Any]:
         """Return the target: int64 class codes, or float64 in raw units.
@@ -121,7 +127,7 @@ class Transform:
         values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
         if not self.classes:
             return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
-        codes = _encode(values, Category(column=self.target_column, values=self.classes, missing=0))
+        codes = _encode(values, pa.array(self.classes, pa.string()), 0)
         if len(codes) and codes.min() == 0:
             from raymle.errors import DataError
 
@@ -173,10 +179,11 @@ def _scale(
     return unknown
 
 
-def _encode(values: pa.Array, category: Category) -> NDArray[np.int32]:
+def _encode(values: pa.Array, words: pa.Array, missing: int) -> NDArray[np.int32]:
+    """Return the code of each value: 1 and up in the order of the words, 0 for others, ``missing`` for a null."""
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-    known = pc.index_in(encoded.dictionary.cast(pa.string()), pa.array(category.values, pa.string()))
-    codes = np.append(pc.fill_null(known, -1).to_numpy(zero_copy_only=False) + 1, category.missing)
+    known = pc.index_in(encoded.dictionary.cast(pa.string()), words)
+    codes = np.append(pc.fill_null(known, -1).to_numpy(zero_copy_only=False) + 1, missing)
     places = encoded.indices
     if places.null_count:
         places = pc.fill_null(places.cast(pa.int64()), len(encoded.dictionary))

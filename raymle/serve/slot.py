@@ -111,14 +111,14 @@ def _answers(schema: Schema) -> str:
 
 def _seconds(bundle: Bundle, rows: pa.Table) -> float:
     started = time.perf_counter()
-    bundle.predict(rows)
+    bundle.predict_canonical(rows)
     return time.perf_counter() - started
 
 
 def _counted(bundle: Bundle, version: str, metrics: Metrics, table: pa.Table) -> Predictions:
     """Predict a batch, and count it."""
     started = time.perf_counter()
-    predictions = bundle.predict(table)
+    predictions = bundle.predict_canonical(table)
     metrics.batch(version, table.num_rows, time.perf_counter() - started)
     metrics.served(version, table, predictions)
     return predictions
