@@ -10,7 +10,7 @@ from raymle.config import ServeConfig, Spec
 from raymle.errors import RaymleError, UsageError
 from raymle.model import read_contents
 from raymle.records import Endpoint
-from raymle.serve import check, deploy, free_port, history, remove, render, serving, settings
+from raymle.serve import change, check, deploy, free_port, history, remove, render, serving, settings
 from raymle.serve.history import Event, Model, State
 from raymle.serve.service import Service
 from raymle.store import Store, open_store
@@ -45,13 +45,13 @@ def service_of(model: str, *, storage: str, overrides: tuple[str, ...] = ()) -> 
     Raises:
         UsageError: the model cannot be served.
     """
+    follows = model.startswith(references.REGISTERED) and model.endswith(f"@{CHAMPION}")
+    store = open_store(storage) if follows else None
+    since = history.read(store, references.registered_name(model)).last + 1 if store else 0  # before the alias is read
     found = references.model(model, storage)
     config = config_of(found.spec, overrides)
     _check_transforms(found.bundle)
-    follows = model.startswith(references.REGISTERED) and model.endswith(f"@{CHAMPION}")
-    store = open_store(storage) if follows else None
     served = Model(version=found.version, place=place(found.bundle, found.root, store), run_id=found.run_id)
-    since = history.read(store, found.name).last + 1 if store else 0
     service = Service(
         name=found.name, model=served, config=config, storage=store.uri if store else None, since=since
     )  # fmt: skip
@@ -173,7 +173,7 @@ def deployed(
     with runtime.connected(_cluster(address)):
         at = deploy(asked.service, route=route)
     if asked.store:
-        history.append(asked.store, at.model, Event(kind="serving", model=asked.service.model, url=at.url))
+        history.append(asked.store, at.model, _serving(asked.service, at))
     return at
 
 
@@ -182,8 +182,9 @@ def stopped(name: str, *, address: str | None, storage: str) -> None:
     with runtime.connected(_cluster(address)):
         remove(name)
     store = open_store(storage)
-    if history.read(store, name).url:
-        history.append(store, name, Event(kind="stopped"))
+    for url in history.read(store, name).urls:
+        if not change.lives(url):
+            history.append(store, name, Event(kind="stopped", url=url))
 
 
 def _cluster(address: str | None) -> runtime.Execution:
@@ -197,11 +198,15 @@ def _noted(store: Store | None, service: Service, endpoint: Endpoint) -> Iterato
     if store is None:
         yield
         return
-    history.append(store, service.name, Event(kind="serving", model=service.model, url=endpoint.url))
+    history.append(store, service.name, _serving(service, endpoint))
     try:
         yield
     finally:
-        history.append(store, service.name, Event(kind="stopped"))
+        history.append(store, service.name, Event(kind="stopped", url=endpoint.url))
+
+
+def _serving(service: Service, endpoint: Endpoint) -> Event:
+    return Event(kind="serving", model=service.model, url=endpoint.url, about=service.since)
 
 
 def changes(asked: Asked) -> Iterator[str]:

@@ -212,6 +212,8 @@ class Version(Record):
     reasons: tuple[str, ...] = ()
     replaces: str | None = None
     """The version that was champion when it was judged."""
+    served: str = ""
+    """Where it is served already."""
 
 
 class Predicted(Record):

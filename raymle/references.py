@@ -30,6 +30,11 @@ class Located(NamedTuple):
     record: Trained | None = None
 
 
+def registered_name(ref: str) -> str:
+    """Return the name in ``models:/NAME@ALIAS``."""
+    return ref.removeprefix(REGISTERED).partition("@")[0]
+
+
 def is_bundle(ref: str) -> bool:
     """Whether a reference is a bundle's folder."""
     return Path(ref, MANIFEST).is_file()

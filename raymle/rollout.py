@@ -13,8 +13,11 @@ from raymle.records import Record, Trained, Version
 from raymle.serve import change, history
 from raymle.serve.change import Taken
 from raymle.serve.history import Model
-from raymle.store import Store
+from raymle.store import Store, lock
 from raymle.tracking import registry
+
+LOCKED_S = 90
+"""How long another promotion on this machine is waited for."""
 
 
 class Served(Record):
@@ -51,19 +54,29 @@ def promote(
         ConflictError: another promotion was first.
     """
     name = spec.promote.model or trained.name
+    with lock(store, f"promote-{name}", timeout_s=LOCKED_S):
+        return _promoted(store, spec, trained, name, canary=canary, shadow=shadow)
+
+
+def _promoted(
+    store: Store, spec: Spec, trained: Trained, name: str, *, canary: float | None, shadow: bool
+) -> Version:  # fmt: skip
     partly = canary is not None or shadow
     if partly:
         _check_served(store, name)
     gated = promotion.register(
         spec.promote, trained, store=store, tracking=spec.tracking, metric=trained.metric
     )  # fmt: skip
-    if gated.version is None or gated.alias == CHAMPION:
+    if gated.version is None:
         return gated
     model = Model(version=gated.version, place=_registered_place(store, trained), run_id=trained.run_id)
+    if gated.alias == CHAMPION:
+        return _with(gated, CHAMPION, change.upgrade(store, name, model))
     if partly:
         taken = change.challenge(store, name, model, share=(canary or 0) / 100, shadow=shadow)
         registry.move_alias(spec.tracking, store, name, CHALLENGER, gated.version)
         return _with(gated, CHALLENGER, taken)
+    _check_champion(store, spec, gated)
     taken = change.upgrade(store, name, model)
     try:
         promotion.crown(gated, store=store, tracking=spec.tracking)
@@ -75,14 +88,26 @@ def promote(
     return _with(gated, CHAMPION, taken)
 
 
+def _check_champion(store: Store, spec: Spec, gated: Version) -> None:
+    """Refuse before a server hears of it what was judged beside a champion of yesterday."""
+    found = registry.champion(spec.tracking, store, gated.name)
+    if (found and found[0]) != gated.replaces:
+        raise ConflictError(f"{gated.name} has another champion since it was judged", hint="promote again")
+
+
 def _with(version: Version, alias: str, taken: Taken) -> Version:
     """Return a version with its alias, and who has it already among the reasons."""
-    told = f"{taken.replicas} replicas at {taken.url} have it." if taken.replicas else ""
-    return version.model_copy(update={"alias": alias, "reasons": (*version.reasons, *([told] if told else []))})
+    told = ()
+    if taken.replicas:
+        told = (f"{taken.replicas} {'replica has' if taken.replicas == 1 else 'replicas have'} it at {taken.url}.",)
+    elif taken.url:
+        told = (f"The server at {taken.url} can't be heard from here; it follows when it looks.",)
+    served = taken.url if taken.replicas else ""
+    return version.model_copy(update={"alias": alias, "reasons": (*version.reasons, *told), "served": served})
 
 
 def _check_served(store: Store, name: str) -> None:
-    if change.is_served(store, name) is None:
+    if not change.alive(history.read(store, name)):
         raise SetupError(
             f"nobody serves {name}, and a challenger answers beside its champion",
             hint=f"raymle serve models:/{name}@champion, then promote again",
@@ -107,6 +132,11 @@ def rollback(store: Store, name: str) -> Version:
         ArtifactError: there is no champion, or none before it.
         WorkError: whoever serves the model refused the earlier version; the champion stays.
     """
+    with lock(store, f"promote-{name}", timeout_s=LOCKED_S):
+        return _rolled_back(store, name)
+
+
+def _rolled_back(store: Store, name: str) -> Version:
     tracking = references.tracking(store)
     state = history.read(store, name)
     champion = registry.champion(tracking, store, name)
@@ -138,11 +168,11 @@ def _served(store: Store, name: str) -> Served:
     state = history.read(store, name)
     if not state.last:
         raise ArtifactError(f"{name} was never served from this storage", hint="raymle serve status shows what was")
-    rival = state.challenger
+    rival, url = state.challenger, change.alive(state)
     return Served(
         model=name,
-        url=state.url,
-        live=bool(state.url) and change.lives(state.url),
+        url=url or (state.urls[-1] if state.urls else ""),
+        live=bool(url),
         champion=state.champion.model.version if state.champion else "",
         challenger=rival.model.version if rival else "",
         share=rival.share if rival else 0.0,

@@ -125,7 +125,8 @@ def promote(
     reasons = "\n".join(f"  {reason}" for reason in version.reasons)
     if version.passed:
         head = f"{version.name} version {version.version} is {version.alias}"
-        note = "" if version.alias != "champion" else f"next: raymle serve models:/{version.name}@champion"
+        is_news = version.alias == "champion" and not version.served
+        note = f"next: raymle serve models:/{version.name}@champion" if is_news else ""
         return Answer(document, f"{head}\n{reasons}".rstrip(), json, note=note)
     return Answer(document, f"{version.name}: not promoted\n{reasons}", json, code=GateRefused.exit_code)
 

@@ -11,23 +11,22 @@ from raymle.serve import history
 from raymle.serve.history import Event, Model, State, Wanted
 from raymle.store import Store
 
-ANSWER_S, SETTLED_S, LOOK_S, MOST_S = 3.0, 2.5, 0.25, 55.0
-"""How long a server may take to say that it lives; how long after its last answer the replicas are all heard;
-how often the history is read; and when a change is given up."""
+ANSWER_S, SILENT_S, SETTLED_S, LOOK_S, MOST_S = 3.0, 12.0, 2.5, 0.25, 55.0
+"""How long a server may take to say that it lives, and its replicas to stir; how long after the last answer all of
+them are heard; how often the history is read; and when a change is given up."""
 
 
 class Taken(Record):
     """What became of a change."""
 
     replicas: int
-    """How many replicas said that they took it; 0 when nobody serves the model."""
+    """How many replicas said that they took it; 0 when nobody serves the model, or nobody could be heard."""
     url: str = ""
 
 
-def is_served(store: Store, name: str) -> State | None:
-    """Return the state of a model that is served right now; None when nobody answers at its address."""
-    state = history.read(store, name)
-    return state if state.url and lives(state.url) else None
+def alive(state: State) -> str:
+    """Return an address at which a model answers right now, as far as this machine sees; empty when there is none."""
+    return next((url for url in reversed(state.urls) if lives(url)), "")
 
 
 def lives(url: str) -> bool:
@@ -52,30 +51,41 @@ def lives(url: str) -> bool:
 
 
 def ask(store: Store, name: str, event: Event) -> Taken:
-    """Ask the replicas of a served model for a change, and return when they have made it.
+    """Ask the replicas of a model for a change, and return when they have made it.
+
+    Nobody is waited for when no replica stirs and no server answers; whoever comes back later follows.
 
     Raises:
-        WorkError: a replica refused it, or none answered in time; then it is withdrawn, and none ever takes it.
+        WorkError: a replica refused it, or a server lives and none took it in time; then none ever takes it.
     """
     asked = history.append(store, name, event)
+    state = history.read(store, name)
+    if not state.urls:
+        return Taken(replicas=0)
+    url = alive(state)
     began = last = time.monotonic()
     heard = 0
-    state = State()
-    while time.monotonic() - began < MOST_S and not (heard and time.monotonic() - last > SETTLED_S):
+    while not (heard and time.monotonic() - last > SETTLED_S):
         state = history.read(store, name, state)
         said = state.answers_to(asked.number)
-        if refusal := next((each for each in said if each.kind in {"refused", "withdrawn"}), None):
-            raise WorkError(f"{name}: {refusal.reason}", hint="the version that was served goes on answering")
+        _check_refusal(name, said)
         taken = sum(each.kind == "taken" for each in said)
         if taken > heard:
             heard, last = taken, time.monotonic()
+        waited = time.monotonic() - began
+        if waited > SILENT_S and not said and not url:
+            return Taken(replicas=0, url=state.urls[-1])
+        if waited > MOST_S and not heard:
+            withdraw(store, name, asked, "no replica took it in time")
+            raise WorkError(f"{name}: no replica took the version within {MOST_S:.0f} s", hint="it is withdrawn")
         time.sleep(LOOK_S)
-    if not heard:
-        withdraw(store, name, asked, "no replica took it in time")
-        raise WorkError(
-            f"{name}: no replica of {state.url} took the version within {MOST_S:.0f} s", hint="it is withdrawn"
-        )
-    return Taken(replicas=heard, url=state.url)
+    return Taken(replicas=heard, url=url or state.urls[-1])
+
+
+def _check_refusal(name: str, said: tuple[Event, ...]) -> None:
+    for each in said:
+        if each.kind in {"refused", "withdrawn"}:
+            raise WorkError(f"{name}: {each.reason}", hint="the version that was served goes on answering")
 
 
 def withdraw(store: Store, name: str, asked: Event | Wanted, reason: str) -> None:
@@ -84,7 +94,7 @@ def withdraw(store: Store, name: str, asked: Event | Wanted, reason: str) -> Non
 
 
 def upgrade(store: Store, name: str, model: Model) -> Taken:
-    """Let a version answer everything, if the model is served and follows its champion."""
+    """Let a version answer everything, wherever the champion is served."""
     return _asked(store, name, Event(kind="champion", model=model))
 
 
@@ -94,9 +104,7 @@ def challenge(store: Store, name: str, model: Model, *, share: float, shadow: bo
 
 
 def _asked(store: Store, name: str, event: Event) -> Taken:
-    state = is_served(store, name)
-    if state is None:
+    champion = history.read(store, name).champion
+    if event.kind == "champion" and champion and champion.model == event.model:
         return Taken(replicas=0)
-    if event.kind == "champion" and state.champion and event.model and state.champion.model == event.model:
-        return Taken(replicas=0, url=state.url)
     return ask(store, name, event)

@@ -40,9 +40,10 @@ class Event(Record):
     shadow: bool = False
     """Whether a challenger's answers are compared and never returned."""
     about: int = 0
-    """The event that this one answers."""
+    """The event that this one answers; of a server, the first that it heeds."""
     reason: str = ""
     url: str = ""
+    """Where a server answers, as it sees itself."""
 
 
 class Wanted(Record):
@@ -58,8 +59,8 @@ class State(Record):
     """What a served model's history comes to."""
 
     last: int = 0
-    url: str = ""
-    """Where it answers; empty when nobody serves it."""
+    urls: tuple[str, ...] = ()
+    """Where it is served, the latest last; a server that was killed is among them until another takes its place."""
     champion: Wanted | None = None
     before: tuple[Wanted, ...] = ()
     """Champions since it is served, the latest last."""
@@ -82,9 +83,9 @@ def after(state: State, event: Event) -> State:
 def _changes(state: State, event: Event) -> dict[str, Any]:
     match event.kind:
         case "serving":
-            return {"url": event.url, "champion": _wanted(event, 1.0), "before": (), "answers": ()}
+            return {"urls": (*_others(state, event), event.url), **_begun(state, event)}
         case "stopped":
-            return {"url": ""}
+            return {"urls": _others(state, event)}
         case "champion":
             return _crowned(state, event)
         case "challenger":
@@ -93,6 +94,17 @@ def _changes(state: State, event: Event) -> dict[str, Any]:
             return {"answers": (*state.answers, event)}
         case "refused" | "withdrawn":
             return {"answers": (*state.answers, event), **_without(state, event)}
+
+
+def _others(state: State, event: Event) -> tuple[str, ...]:
+    return tuple(url for url in state.urls if url != event.url)
+
+
+def _begun(state: State, event: Event) -> dict[str, Any]:
+    """Begin with what a server came up with, unless another champion was asked for meanwhile."""
+    if state.champion and state.champion.number >= event.about > 0:
+        return {}
+    return {"champion": _wanted(event, 1.0), "before": (), "answers": ()}
 
 
 def _crowned(state: State, event: Event) -> dict[str, Any]:

@@ -97,7 +97,8 @@ class Lineup:
         if self._store is None:
             return
         while self._unsaid:
-            history.append(self._store, self._service.name, self._unsaid.popleft())
+            history.append(self._store, self._service.name, self._unsaid[0])
+            self._unsaid.popleft()  # said: before that the storage may be out of reach
         self._state = history.read(self._store, self._service.name, self._state)
         wanted = self._current(self._state)
         if wanted and wanted.model.version != self.champion.model.version:

@@ -1,12 +1,12 @@
 """One process of Ray Serve with the model in it."""
 
 import getpass
+import logging
 import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raymle.errors import RaymleError
 from raymle.serve.render import DEPLOYMENT
 from raymle.serve.service import Service
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from raymle.serve.asgi import App
 
+logger = logging.getLogger(__name__)
 LOOK_S, REMOTE = 0.5, 10
 """How often a replica looks for what is new, and how many times as seldom in an object store."""
 
@@ -66,8 +67,8 @@ class Replica:
         while not self._ended.wait(LOOK_S * (REMOTE if remote else 1)):
             try:
                 self._lineup.look()
-            except RaymleError:  # a storage that cannot be reached changes nothing
-                continue
+            except Exception:  # a storage that cannot be reached changes nothing, and is looked at again
+                logger.exception("%s cannot follow its history", self._service.name)
 
     def __del__(self) -> None:
         """Stop to look, when Serve takes the replica away."""
