@@ -97,7 +97,7 @@ def _check_champion(store: Store, spec: Spec, gated: Version) -> None:
 
 def _with(version: Version, alias: str, taken: Taken) -> Version:
     """Return a version with its alias, and who has it already among the reasons."""
-    told = ()
+    told: tuple[str, ...] = ()
     if taken.replicas:
         told = (f"{taken.replicas} {'replica has' if taken.replicas == 1 else 'replicas have'} it at {taken.url}.",)
     elif taken.url:

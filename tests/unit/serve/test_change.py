@@ -33,7 +33,8 @@ def url():
 
 
 @pytest.fixture
-def store(tmp_path, url):
+def store(tmp_path, url, monkeypatch):
+    monkeypatch.setattr(change, "SETTLED_S", 0.6)
     found = open_store(str(tmp_path))
     history.append(found, "churn", Event(kind="serving", model=V1, url=url))
     return found
@@ -90,11 +91,24 @@ def test_what_is_served_already_is_not_asked_for_again(store):
     assert history.read(store, "churn").last == 1
 
 
-def test_nobody_is_asked_when_the_server_is_gone(tmp_path):
+def test_a_server_that_is_gone_is_told_and_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(change, "SILENT_S", 0.3)
     found = open_store(str(tmp_path))
     history.append(found, "churn", Event(kind="serving", model=V1, url="http://127.0.0.1:1"))
+    assert change.upgrade(found, "churn", V2) == change.Taken(replicas=0, url="http://127.0.0.1:1")
+    assert history.read(found, "churn").champion.model == V2
+
+
+def test_a_server_that_only_its_storage_reaches_is_heard(replica, store):
+    history.append(store, "churn", Event(kind="serving", model=V1, url="http://127.0.0.1:1"))
+    replica("taken")
+    assert change.upgrade(store, "churn", V2).replicas == 1
+
+
+def test_what_nobody_serves_yet_is_known_to_whoever_will(tmp_path):
+    found = open_store(str(tmp_path))
     assert change.upgrade(found, "churn", V2) == change.Taken(replicas=0)
-    assert history.read(found, "churn").last == 1
+    assert history.read(found, "churn").champion.model == V2
 
 
 def test_a_challenger_is_asked_for_with_its_share(store, replica):

@@ -61,13 +61,30 @@ def test_another_champion_leaves_the_challenger():
 
 
 def test_a_restart_begins_with_what_is_served_and_keeps_the_challenger():
-    found = state(serving(), Event(kind="challenger", model=V2, share=0.1), Event(kind="stopped"), serving(V3))
-    assert (found.champion.model, found.challenger.model, found.url) == (V3, V2, "http://127.0.0.1:8000")
+    found = state(
+        serving(),
+        Event(kind="challenger", model=V2, share=0.1),
+        Event(kind="stopped", url="http://127.0.0.1:8000"),
+        serving(V3),
+    )
+    assert (found.champion.model, found.challenger.model, found.urls) == (V3, V2, ("http://127.0.0.1:8000",))
     assert not found.before
 
 
 def test_nobody_serves_after_the_end():
-    assert state(serving(), Event(kind="stopped")).url == ""
+    assert state(serving(), Event(kind="stopped", url="http://127.0.0.1:8000")).urls == ()
+
+
+def test_a_second_server_that_ends_leaves_the_first():
+    other = serving().model_copy(update={"url": "http://127.0.0.1:9000"})
+    found = state(serving(), other, Event(kind="stopped", url="http://127.0.0.1:9000"))
+    assert found.urls == ("http://127.0.0.1:8000",)
+
+
+def test_a_promotion_while_a_server_starts_is_not_forgotten():
+    early = serving().model_copy(update={"about": 2})
+    assert state(serving(), Event(kind="champion", model=V2), early).champion.model == V2
+    assert state(serving(), early).champion.model == V1
 
 
 def test_writers_at_the_same_time_get_numbers_of_their_own(tmp_path):
