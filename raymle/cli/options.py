@@ -80,7 +80,17 @@ def usual_home() -> str:
 
 
 def home_of(model: str, storage: str | None) -> str:
-    """Return the storage to look a MODEL up in; a path needs none, be it a bundle's or a wrong one."""
-    if "://" not in model and not model.startswith("models:/") and Path(model).exists() and model != "last":
+    """Return the storage to look a MODEL up in; a bundle folder needs none.
+
+    Raises:
+        ArtifactError: there is no storage, and what is named is no bundle.
+        SecurityError: it is a pickle.
+    """
+    if Path(model, "MANIFEST.json").is_file():
         return storage or "runs"
+    place = storage or usual_home()
+    if "://" not in place and not Path(place).is_dir() and Path(model).exists():
+        from raymle.model import no_bundle
+
+        raise no_bundle(Path(model))
     return home(storage)

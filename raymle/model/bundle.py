@@ -163,7 +163,8 @@ def load(path: str | Path, *, threads: int | None = None) -> Bundle:
 
     Args:
         path: The folder.
-        threads: Threads of one prediction by ONNX Runtime or LightGBM; None takes what the machine has.
+        threads: Threads of one prediction by ONNX Runtime or LightGBM, 1 where rows come one by one; None takes what
+            OMP_NUM_THREADS allows, or what the machine has.
 
     Raises:
         ArtifactError: something is missing, damaged, or of a format this version does not read.

@@ -79,7 +79,7 @@ def no_bundle(path: Path) -> RaymleError:
     pickle = next((each.name for each in files if each.suffix.lower() in PICKLES), "")
     if pickle:
         return SecurityError(f"{path} is no bundle, and {pickle} is a pickle: loading it could run any code", hint=HINT)
-    return ArtifactError(f"{path} is not a bundle: it has no valid {MANIFEST}", hint=HINT)
+    return ArtifactError(f"{path} is not whole or not a bundle: it has no valid {MANIFEST}", hint=HINT)
 
 
 def unreadable(folder: Path, error: Exception) -> ArtifactError:

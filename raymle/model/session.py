@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raymle.errors import ArtifactError, SecurityError
+from raymle.loader import environment
 from raymle.records import Inputs
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def predictor(model: bytes, inputs: Inputs, outputs: int, *, threads: int | None
         model: The whole file; its weights are in it.
         inputs: How wide its inputs must be.
         outputs: How wide its output must be.
-        threads: Threads of one call; None lets ONNX Runtime take what the machine has.
+        threads: Threads of one call; None takes what OMP_NUM_THREADS allows, or what the machine has.
 
     Raises:
         SecurityError: it names other files.
@@ -90,13 +91,22 @@ def _session(model: bytes, threads: int | None) -> "InferenceSession":
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = QUIET
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or _allowed()
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     try:
         return onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
     except Exception as error:  # ONNX Runtime has a class for each of its codes, and none above them
         raise _damaged(error) from error
+
+
+def _allowed() -> int:
+    """Return the threads that OMP_NUM_THREADS allows, as Ray sets it for its workers; 0 is what the machine has.
+
+    ONNX Runtime itself looks at no such variable, and would take all cores in each of the workers.
+    """
+    said = (environment("OMP_NUM_THREADS") or "").partition(",")[0].strip()
+    return int(said) if said.isdecimal() else 0
 
 
 def _check(session: "InferenceSession", inputs: Inputs, outputs: int) -> None:

@@ -124,6 +124,7 @@ def test_a_score_is_a_test_once_and_then_the_run_is_champion(raymle: Shell, trai
     assert first["seal"] == {"rows": trained["rows"]["test"], "fresh": 0, "spent": trained["rows"]["test"]}
     promoted = raymle("promote", trained["run_id"], "--json").json
     assert (promoted["passed"], promoted["alias"]) == (True, "champion")
+    assert [*(raymle.folder / "runs" / "native").glob("*/model.onnx")]  # a server starts with it
     assert raymle("score", trained["run_id"], "--json").json["runs"][0]["label"] == "validation"
 
 

@@ -127,7 +127,11 @@ def test_foreign_and_damaged_models_are_refused_and_nothing_of_them_runs(raymle:
         assert "a bundle is a folder" in said
     (folder / "empty").mkdir()
     _, said = raymle("evaluate", "empty", "wait.csv", code=5)
-    assert "empty is not a bundle" in said
+    assert "empty is not whole or not a bundle" in said
+    (folder / "elsewhere" / "model").mkdir(parents=True)
+    _, said = Shell(folder / "elsewhere")("predict", "model", "../wait.csv", "p.parquet", code=5)
+    assert "model is not whole or not a bundle" in said
+    assert [path.name for path in (folder / "elsewhere").iterdir()] == ["model"]
     assert not mark.exists()
 
     def copied(name: str) -> Path:

@@ -14,10 +14,10 @@ from raymle.cli import app
 
 HEAVY = ("ray", "torch", "mlflow", "pandas", "pyarrow", "numpy", "sklearn", "pydantic", "rich")
 SHOWN = (
-    "init", "train", "tune", "compare", "evaluate", "score", "reproduce", "promote", "predict", "serve", "submit", "ui",
+    "init", "train", "tune", "compare", "evaluate", "score", "reproduce", "promote", "predict", "serve", "submit", "export", "ui",
     "doctor", "data", "runs",
 )  # fmt: skip
-LATER = ("auto", "rollback", "export", "cluster", "monitor", "capture", "audit")
+LATER = ("auto", "rollback", "cluster", "monitor", "capture", "audit")
 SPEC = "name: churn\ndata:\n  source: churn.csv\n  target: churned\n"
 
 TRAINED = records.Trained(

@@ -179,6 +179,6 @@ def test_a_pickle_is_never_opened(trained, tmp_path, monkeypatch, name):
 
 def test_a_folder_of_something_else_is_no_bundle(tmp_path):
     (tmp_path / "readme.md").write_text("hello")
-    with pytest.raises(ArtifactError, match="is not a bundle") as caught:
+    with pytest.raises(ArtifactError, match="not a bundle") as caught:
         model.load(tmp_path)
     assert caught.value.hint

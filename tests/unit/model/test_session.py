@@ -156,3 +156,12 @@ def test_a_model_of_operators_that_nobody_has_is_damaged(tmp_path):
     parsed.graph.node[0].op_type = "Telephone"
     with pytest.raises(ArtifactError, match="Telephone"):
         session.predictor(parsed.SerializeToString(), INPUTS, 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "threads", "taken"), [("1", None, 1), ("3,2", None, 3), ("many", None, 0), ("2", 4, 4)]
+)
+def test_a_worker_of_ray_takes_the_threads_that_it_was_given(tmp_path, monkeypatch, said, threads, taken):
+    _, model = exported(tmp_path, ModelConfig(type="mlp"))
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert session._session(model, threads).get_session_options().intra_op_num_threads == taken
