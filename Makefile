@@ -44,6 +44,7 @@ bench:
 	$(BIN)/python benchmarks/reproduce.py
 	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/tradeoff.py
+	$(BIN)/python benchmarks/batch.py
 
 clean:
 	rm -rf .venv build dist
