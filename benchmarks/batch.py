@@ -37,7 +37,9 @@ def train(folder: Path) -> Path:
     flights = pq.read_table(folder / "flights.parquet")
     pq.write_table(flights.add_column(0, "id", pa.array(range(len(flights)))), folder / "flights.parquet")
     done = timed([RAYMLE, "train", "train.epochs=1", "data.key=id", "--json"], folder)
-    return Path(done["answer"]["bundle"])
+    bundle = done["answer"]["bundle"]
+    timed([RAYMLE, "predict", bundle, "flights.parquet", "once.parquet", "--json"], folder)  # the first makes it native
+    return Path(bundle)
 
 
 def draw(folder: Path, rows: int) -> Path:

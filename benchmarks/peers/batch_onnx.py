@@ -25,16 +25,18 @@ ROWS = 4096
 def export(bundle: str, target: str) -> None:
     import torch
 
-    from raymle.model import load
+    from raymle.model import read_contents
+    from raymle.model.network import with_weights
 
-    loaded = load(bundle)
-    inputs = loaded.transform.inputs
+    contents = read_contents(Path(bundle))
+    inputs = contents.inputs
+    network = with_weights(contents.model, inputs, contents.outputs, folder=Path(bundle))
     example = {
         "numbers": torch.zeros(8, inputs.numbers),
         "categories": torch.zeros(8, len(inputs.categories), dtype=torch.int64),
     }
     torch.onnx.export(
-        loaded.network, kwargs=example, f=target, dynamo=True, external_data=False, verbose=False,
+        network, kwargs=example, f=target, dynamo=True, external_data=False, verbose=False,
         dynamic_shapes={name: {0: "rows"} for name in example},
     )  # fmt: skip
 

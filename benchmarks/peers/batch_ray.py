@@ -17,10 +17,13 @@ class Predictor:
     def __init__(self) -> None:
         import torch
 
-        from raymle.model import load
+        from raymle.model import read_contents
+        from raymle.model.network import with_weights
 
         torch.set_num_threads(1)
-        self.torch, self.network = torch, load(BUNDLE).network
+        contents = read_contents(Path(BUNDLE))
+        self.torch = torch
+        self.network = with_weights(contents.model, contents.inputs, contents.outputs, folder=Path(BUNDLE))
         state = json.loads(Path(BUNDLE, "transform.json").read_text())
         self.numbers, self.categories, self.classes = state["numbers"], state["categories"], state["target"]["classes"]
         self.words = [{word: code for code, word in enumerate(each["values"], 1)} for each in self.categories]
