@@ -1,6 +1,7 @@
 """Chunks predicted by actors of Ray Data: each loads the model once and writes its parts itself."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,13 +9,16 @@ from typing import Any
 import pyarrow as pa
 
 from raymle.data.places import filesystem, path_of
-from raymle.errors import RaymleError, SetupError
+from raymle.errors import RaymleError, SetupError, WorkError
 from raymle.model import load
 from raymle.predict import parts
 from raymle.predict.chunks import Chunk
 from raymle.predict.inline import predicted
 from raymle.predict.job import Job
 from raymle.predict.parts import Receipt, Step
+
+DEATHS = 3
+"""An actor may die so often; it is started again, and does its chunk again."""
 
 
 def spread(job: Job, chunks: Sequence[Chunk]) -> Iterator[Step]:
@@ -40,6 +44,11 @@ def spread(job: Job, chunks: Sequence[Chunk]) -> Iterator[Step]:
                 raise
             sentence = str(error.cause).splitlines()[0]  # Ray Data adds advice of its own
             raise type(error.cause)(sentence, hint=error.cause.hint) from None
+        except ray.exceptions.RayActorError as error:
+            raise WorkError(
+                f"an actor that predicts died {DEATHS + 1} times: {str(error).splitlines()[0]}",
+                hint="was there enough memory? the same call goes on",
+            ) from error
 
 
 def _dataset(job: Job, chunks: Sequence[Chunk]) -> Any:
@@ -47,13 +56,18 @@ def _dataset(job: Job, chunks: Sequence[Chunk]) -> Any:
 
     cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     numbers = [{"chunk": place} for place in range(len(chunks))]
-    return ray.data.from_items(numbers, override_num_blocks=len(chunks)).map_batches(
-        _Actor,
-        fn_constructor_args=(replace(job, chunks=tuple(chunks)),),
-        batch_size=1,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=max(1, min(len(chunks), cpus))),
-    )
+    rows = ray.data.from_items(numbers, override_num_blocks=len(chunks))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray 2.60 warns of these names, and has no others yet
+        return rows.map_batches(
+            _Actor,
+            fn_constructor_args=(replace(job, chunks=tuple(chunks)),),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=max(1, min(len(chunks), cpus))),
+            max_restarts=DEATHS,
+            max_task_retries=DEATHS,
+        )
 
 
 def _refuse_unseen(job: Job, receipt: Receipt) -> None:
@@ -71,7 +85,7 @@ class _Actor:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._bundle = load(job.bundle)
+        self._bundle = load(job.bundle, threads=1)
 
     def __call__(self, places: pa.Table) -> pa.Table:
         chunks = [self._job.chunks[place] for place in places["chunk"].to_pylist()]

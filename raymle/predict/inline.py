@@ -26,13 +26,19 @@ def predicted(job: Job, bundle: Bundle, chunks: Sequence[Chunk], *, threads: int
 
     Every thread computes a batch of its own, alone: that is faster than all of them on one batch.
     """
-    if bundle.contents.references or bundle.contents.is_trees:
-        threads = 1  # the user's own code need not be safe among threads, and trees use all CPUs by themselves
+    if _runs_own_code(bundle):
+        threads = 1  # it need not be safe among threads
     with _alone(threads) as initializer, ThreadPoolExecutor(threads, initializer=initializer) as pool:
         batches = _ahead(reading.batches(job, chunks))
         outcomes = _in_order(pool, partial(batch.predict, job, bundle), batches, most=threads + 1)
         for chunk, some in groupby(outcomes, key=lambda outcome: outcome.chunk):
             yield from parts.write(job, chunk, some)
+
+
+def _runs_own_code(bundle: Bundle) -> bool:
+    """Whether the user's own functions work on the rows; a network that was exported does without them."""
+    exported = (bundle.path / "model.onnx").is_file()
+    return bool(bundle.contents.transforms) or (bundle.contents.model.is_users and not exported)
 
 
 @contextmanager

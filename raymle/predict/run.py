@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from raymle.errors import DataError, UsageError
+from raymle.errors import ArtifactError, DataError, UsageError
+from raymle.folders import verify
 from raymle.model import load
 from raymle.predict import actors, inline, resume
 from raymle.predict.display import display
@@ -59,8 +60,11 @@ def predict(
     with held(made.output):
         try:
             progress = _work(made, on_ray=on_ray, most=max_quarantined)
-        except (DataError, UsageError):
+        except (ArtifactError, DataError, UsageError):
             remove(made.output.scratch)  # the same call would fail again
+            raise
+        except KeyboardInterrupt:
+            say("stopped; the same call goes on")
             raise
         finish(made, progress)
     return Predicted(
@@ -89,8 +93,9 @@ def _steps(made: Job, progress: Progress, *, on_ray: bool) -> Iterator[Step]:
     if not left:
         return iter(())
     if on_ray and made.source.table is None:
+        verify(made.bundle, deep=True)
         return actors.spread(made, left)
-    return inline.predicted(made, load(made.bundle), left, threads=pa.cpu_count())
+    return inline.predicted(made, load(made.bundle, threads=1), left, threads=pa.cpu_count())
 
 
 def plan(

@@ -137,6 +137,25 @@ def test_the_champion_predicts_a_file(raymle: Shell, trained: Any) -> None:
     assert "prediction" in table.column_names
 
 
+def test_bad_rows_are_put_aside_and_a_plan_starts_nothing(raymle: Shell, trained: Any) -> None:
+    table = pq.read_table(raymle.folder / "flights.parquet")
+    distance = table["distance"].cast("string").to_pylist()
+    distance[7] = "far"
+    place = table.schema.get_field_index("distance")
+    pq.write_table(table.set_column(place, "distance", [distance]), raymle.folder / "bad.parquet")
+    plan = raymle("predict", "last", "bad.parquet", "scores/", "--plan", "--json").json
+    assert (plan["verb"], plan["details"]) == ("predict", {"rows": ROWS, "chunks": 1, "done": 0})
+    assert not (raymle.folder / "scores").exists()
+    done = raymle("predict", "last", "bad.parquet", "scores/", "--json").json
+    assert (done["rows"], done["quarantined"]) == (ROWS - 1, 1)
+    assert pq.read_table(raymle.folder / "scores").num_rows == ROWS - 1
+    aside = pq.read_table(done["quarantine"]).to_pylist()[0]
+    assert (aside["quarantine_row"], aside["quarantine_column"], aside["distance"]) == (8, "distance", "far")
+    refused = raymle("predict", "last", "bad.parquet", "scores/", "--max-quarantined", "0", code=3)
+    assert "column 'distance' is number, but holds 'far'" in refused.err
+    assert (raymle.folder / "scores" / "_SUCCESS").is_file()
+
+
 def test_tune_finds_a_run_that_promote_refuses_on_spent_rows(raymle: Shell, trained: Any) -> None:
     ranges = ["train.optimizer.learning_rate=loguniform:1e-3:1e-2", "tune.trials=2", "train.epochs=1"]
     best = raymle("tune", *ranges, "--json").json

@@ -126,6 +126,7 @@ def test_ctrl_c_and_a_call_that_goes_on(folder, whole):
     folder.hold.unlink()  # a batch under way comes to its end
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert "stopped; the same call goes on" in told
     assert "Traceback" not in told
     _, told = folder.run("stopped.parquet")
     assert "stopped.parquet goes on" in told

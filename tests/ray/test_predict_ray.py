@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_model import make, rows
 
+from raymle.errors import WorkError
 from raymle.predict import parts, predict, resume, run
 from raymle.predict.job import job
 
@@ -78,6 +79,17 @@ def test_an_actor_that_is_killed_leaves_no_gap_and_nothing_twice(two_cpus, folde
     assert pq.read_table(done.output).equals(whole[0])
     assert pq.read_table(done.quarantine).equals(whole[1])
     assert not list(folder.glob(".*.raymle"))
+
+
+def test_a_chunk_that_kills_its_actor_again_and_again_is_told(two_cpus, folder, tmp_path):
+    (tmp_path / "deadly.py").write_text(
+        "import os\ndef end(table):\n    if 450 in table['at'].to_pylist():\n        os.abort()\n    return table\n"
+    )
+    deadly = make(tmp_path, transforms=("deadly:end",), columns={"at": 0})
+    with pytest.raises(WorkError, match="an actor that predicts died 4 times") as caught:
+        predict(deadly, str(folder / "in"), tmp_path / "out.parquet", on_ray=True)
+    assert "the same call goes on" in caught.value.hint
+    assert not (tmp_path / "out.parquet").exists()
 
 
 def test_what_began_here_goes_on_there(two_cpus, folder, bundle, whole):
