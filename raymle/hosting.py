@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from raymle import loader, native, references, runtime
 from raymle.config import ServeConfig, Spec
-from raymle.errors import RaymleError, UsageError
+from raymle.errors import RaymleError, SecurityError, UsageError
 from raymle.model import read_contents
 from raymle.records import Endpoint
 from raymle.serve import change, check, deploy, free_port, history, remove, render, serving, settings
 from raymle.serve.history import Event, Model, State
+from raymle.serve.ports import is_loopback
 from raymle.serve.service import Service
 from raymle.store import Store, open_store
 from raymle.tracking import registry
@@ -120,6 +121,8 @@ def hosted(asked: Asked) -> Iterator[Endpoint]:
     config = service.config
     check(config)
     port = free_port(config.host, config.port)
+    if runtime.is_at_hand():
+        _check_cluster(config)
     with runtime.scratch() as folder, runtime.variables(_environment(folder, config)):
         service = service.model_copy(
             update={"config": config.model_copy(update={"port": port}), "metrics": str(folder / "metrics")}
@@ -169,7 +172,7 @@ def deployed(
         WorkError: the model did not come up; what was served goes on.
     """
     asked = service_of(model, storage=storage, overrides=overrides)
-    check(asked.service.config)
+    _check_cluster(asked.service.config)
     with runtime.connected(_cluster(address)):
         at = deploy(asked.service, route=route)
     if asked.store:
@@ -185,6 +188,30 @@ def stopped(name: str, *, address: str | None, storage: str) -> None:
     for url in history.read(store, name).urls:
         if not change.lives(url):
             history.append(store, name, Event(kind="stopped", url=url))
+
+
+def _check_cluster(config: ServeConfig) -> None:
+    """Refuse what only a Ray of our own is started for, rather than leave it out in silence.
+
+    Raises:
+        SecurityError: TLS was asked for, or all interfaces without Ray's tokens.
+        UsageError: sending again was asked for.
+    """
+    check(config)
+    if config.tls is not None:
+        raise SecurityError(
+            "serve.tls is for a Ray of our own: on a cluster its proxy was started without the certificate",
+            hint="put a load balancer that speaks TLS in front, or use `raymle serve` without RAY_ADDRESS",
+        )
+    if config.retry:
+        raise UsageError(
+            "serve.retry is for a Ray of our own: a cluster's proxy has its own settings",
+            hint="start its nodes with RAY_SERVE_HAPROXY_RETRY_ON, and leave serve.retry out",
+        )
+    if not is_loopback(config.host) and loader.environment("RAY_AUTH_MODE") != "token":
+        raise SecurityError(
+            f"serve.host {config.host} on a Ray without tokens", hint="start the cluster with RAY_AUTH_MODE=token"
+        )
 
 
 def _cluster(address: str | None) -> runtime.Execution:

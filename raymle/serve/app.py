@@ -101,7 +101,9 @@ class _Service:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer as ASGI asks."""
         if scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            root = scope.get("root_path")
+            inner = scope | {"path": scope["path"].removeprefix(root) or "/"} if root else scope
+            await self._answer(inner, receive, send)
         else:
             await no_request(scope, receive, send)
 

@@ -11,6 +11,8 @@ from raymle.serve import history
 from raymle.serve.history import Event, Model, State, Wanted
 from raymle.store import Store
 
+REMOTE = 5
+"""How many times as long replicas take to look into an object store."""
 ANSWER_S, SILENT_S, SETTLED_S, LOOK_S, MOST_S = 3.0, 12.0, 2.5, 0.25, 55.0
 """How long a server may take to say that it lives, and its replicas to stir; how long after the last answer all of
 them are heard; how often the history is read; and when a change is given up."""
@@ -63,21 +65,23 @@ def ask(store: Store, name: str, event: Event) -> Taken:
     if not state.urls:
         return Taken(replicas=0)
     url = alive(state)
+    settled = SETTLED_S * (REMOTE if "://" in store.uri else 1)
     began = last = time.monotonic()
-    heard = 0
-    while not (heard and time.monotonic() - last > SETTLED_S):
+    known = heard = at_it = 0
+    while at_it or not heard or time.monotonic() - last < settled:
         state = history.read(store, name, state)
         said = state.answers_to(asked.number)
         _check_refusal(name, said)
-        taken = sum(each.kind == "taken" for each in said)
-        if taken > heard:
-            heard, last = taken, time.monotonic()
+        if len(said) > known:
+            known, last = len(said), time.monotonic()
+        heard = sum(each.kind == "taken" for each in said)
+        at_it = len({each.by for each in said} - {each.by for each in said if each.kind != "trying"})
         waited = time.monotonic() - began
         if waited > SILENT_S and not said and not url:
             return Taken(replicas=0, url=state.urls[-1])
-        if waited > MOST_S and not heard:
-            withdraw(store, name, asked, "no replica took it in time")
-            raise WorkError(f"{name}: no replica took the version within {MOST_S:.0f} s", hint="it is withdrawn")
+        if waited > MOST_S * (2 if heard else 1):
+            withdraw(store, name, asked, "the replicas did not take it in time")
+            raise WorkError(f"{name}: the replicas did not take the version in time", hint="it is withdrawn")
         time.sleep(LOOK_S)
     return Taken(replicas=heard, url=url or state.urls[-1])
 

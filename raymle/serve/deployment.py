@@ -88,9 +88,14 @@ def _start(service: Service) -> None:
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    serve.start(
-        proxy_location="HeadOnly", http_options=settings.http(service.config), logging_config=settings.QUIET
-    )  # fmt: skip
+    config = service.config
+    serve.start(proxy_location="HeadOnly", http_options=settings.http(config), logging_config=settings.QUIET)
+    at = _client().http_config
+    if (at.host, at.port) != (config.host, config.port):
+        raise ConflictError(
+            f"this cluster's Serve listens at {at.host}:{at.port} already, not at {config.host}:{config.port}",
+            hint=f"serve.host={at.host} serve.port={at.port} use it; beyond loopback every model needs serve.auth",
+        )
 
 
 def _controller_is_there() -> bool:

@@ -138,8 +138,18 @@ class Lineup:
         except RaymleError as error:
             self._refuse(wanted, str(error))
             return None
+        if not self._still_wanted(wanted):
+            self.metrics.unloaded(wanted.model.version)
+            return None
         self._say("taken", wanted)
         return found
+
+    def _still_wanted(self, wanted: Wanted) -> bool:
+        """Whether nobody has withdrawn a version while it was loaded."""
+        if self._store:
+            self._state = history.read(self._store, self._service.name, self._state)
+        asked = (self._state.champion, self._state.challenger)
+        return wanted.number in {each.number for each in asked if each}
 
     def _doubtful(self, wanted: Wanted) -> bool:
         """Whether another replica is still at it, or never came back: then the version is not tried again."""

@@ -2,13 +2,21 @@
 
 import ipaddress
 import socket
+import ssl
 
 from raymle.config import ServeConfig
 from raymle.errors import SecurityError, SetupError
 
 
 def check(config: ServeConfig) -> None:
-    """Refuse what is not safe, before anything starts."""
+    """Refuse what is not safe or cannot work, before anything starts.
+
+    Raises:
+        SecurityError: it would listen beyond this machine without auth.
+        SetupError: certificate and key are no pair.
+    """
+    if config.tls is not None:
+        _check_pair(config.tls.certificate, config.tls.key)
     if is_loopback(config.host):
         return
     if config.auth is None:
@@ -16,6 +24,16 @@ def check(config: ServeConfig) -> None:
             f"serve.host {config.host} is reachable from other machines, and there is no auth",
             hint="set serve.auth.tokens, or use serve.host=127.0.0.1 with an SSH tunnel",
         )
+
+
+def _check_pair(certificate: str, key: str) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as error:  # an SSLError is one
+        raise SetupError(
+            f"serve.tls: {certificate} with {key} is no pair of certificate and key: {error}",
+            hint="both are PEM files; the key has no password",
+        ) from None
 
 
 def is_loopback(host: str) -> bool:
