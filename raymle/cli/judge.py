@@ -137,7 +137,7 @@ def rollback(
     storage: Storage = None,
     json: Json = False,
 ) -> Answer:
-    """Take a step back: a challenger goes, or else the champion before this one is champion again.
+    """Go back to the champion before, or drop the challenger.
 
     Whoever serves the model follows, without a lost request.
     """

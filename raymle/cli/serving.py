@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
     }  # fmt: skip
     for name, function in verbs.items():
         group.command(name)(verb(function))
-    app.add_typer(group, name="serve", rich_help_panel=None)
+    app.add_typer(group, name="serve", short_help="Answer POST /predict, here or on a cluster.")
 
 
 def here(
@@ -99,7 +99,10 @@ def render(
     storage: Storage = None,
     json: Json = False,
 ) -> Answer:
-    """Write the configuration that `serve deploy` of Ray takes, checked by Ray's own schema."""
+    """Write Ray Serve's own configuration.
+
+    It is what `serve deploy` of Ray takes, checked by Ray's own schema.
+    """
     place = home_of(model, storage)
     from raymle import hosting
 
@@ -145,7 +148,7 @@ def status(
     storage: Storage = None,
     json: Json = False,
 ) -> Answer:
-    """Show what is served, which versions answer, and what became of challengers."""
+    """Show which versions answer, and who went why."""
     place = home(storage)
     from raymle import rollout
     from raymle.store import open_store
@@ -173,7 +176,10 @@ def stop(
     storage: Storage = None,
     json: Json = False,
 ) -> Answer:
-    """Take a model from a cluster; requests in flight are answered."""
+    """Take a model from a cluster.
+
+    Requests in flight are answered.
+    """
     from raymle import hosting
 
     hosting.stopped(name, address=address, storage=storage or "runs")
@@ -188,7 +194,10 @@ def token(
     revoke: Annotated[bool, typer.Option("--revoke", help="Take the token away.")] = False,
     json: Json = False,
 ) -> Answer:
-    """Make a bearer token, shown once and kept as a hash; list them, or revoke one."""
+    """Make, list or revoke bearer tokens.
+
+    A token is shown once and kept as a hash.
+    """
     from raymle.serve import auth
 
     if name is None:

@@ -85,7 +85,8 @@ def _changes(state: State, event: Event) -> dict[str, Any]:
         case "serving":
             return {"urls": (*_others(state, event), event.url), **_begun(state, event)}
         case "stopped":
-            return {"urls": _others(state, event)}
+            left = _others(state, event)
+            return {"urls": left, "challenger": state.challenger if left else None}
         case "champion":
             return _crowned(state, event)
         case "challenger":

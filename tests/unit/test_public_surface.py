@@ -22,7 +22,13 @@ OPTIONS = {
     "reproduce": {"--tolerance", "--plan", "--storage", "--json"},
     "promote": {"--canary", "--shadow", "--storage", "--json"},
     "predict": {"--ray", "--no-ray", "--max-quarantined", "--storage", "--plan", "--json"},
-    "serve": {"--host", "--port", "--storage", "--json"},
+    "rollback": {"--storage", "--json"},
+    "serve here": {"--host", "--port", "--storage", "--json"},
+    "serve render": {"--route", "--output", "--prometheus", "--storage", "--json"},
+    "serve deploy": {"--address", "--route", "--plan", "--storage", "--json"},
+    "serve status": {"--storage", "--json"},
+    "serve stop": {"--address", "--storage", "--json"},
+    "serve token": {"--days", "--revoke", "--json"},
     "export": {
         "--format",
         "--quantize",
@@ -40,7 +46,7 @@ OPTIONS = {
     "ui": {"--host", "--port", "--storage"},
     "doctor": {"--profile", "--json"},
 }
-LATER = {"auto", "rollback", "cluster", "monitor", "capture", "audit"}
+LATER = {"auto", "cluster", "monitor", "capture", "audit"}
 
 
 def test_the_public_names():

@@ -14,10 +14,10 @@ from raymle.cli import app
 
 HEAVY = ("ray", "torch", "mlflow", "pandas", "pyarrow", "numpy", "sklearn", "pydantic", "rich")
 SHOWN = (
-    "init", "train", "tune", "compare", "evaluate", "score", "reproduce", "promote", "predict", "serve", "submit", "export", "ui",
-    "doctor", "data", "runs",
+    "init", "train", "tune", "compare", "evaluate", "score", "reproduce", "promote", "rollback",
+    "predict", "submit", "export", "ui", "doctor", "data", "serve", "runs",
 )  # fmt: skip
-LATER = ("auto", "rollback", "cluster", "monitor", "capture", "audit")
+LATER = ("auto", "cluster", "monitor", "capture", "audit")
 SPEC = "name: churn\ndata:\n  source: churn.csv\n  target: churned\n"
 
 TRAINED = records.Trained(
@@ -101,11 +101,11 @@ def test_a_verb_of_tomorrow_is_refused_in_a_sentence(verb: str, capsys: pytest.C
     [
         (["trian"], "No such command 'trian'. Did you mean 'train'?"),
         (["train", "--jsn"], "No such option: --jsn"),
-        (["serve"], "Missing argument"),
+        (["serve"], "Missing command"),
         (["runs"], "Missing command"),
         (["init", "x.csv"], "init needs the data and its target"),
         (["init", "--template", "tabular"], "templates come later"),
-        (["promote", "last", "--canary", "10"], "--canary and --shadow come in a later version"),
+        (["promote", "last", "--canary", "10", "--shadow"], "--canary and --shadow do not go together"),
         (["train", "nowhere.yaml"], "there is no spec nowhere.yaml"),
         (["train", "train.epochs"], "there is no spec train.epochs"),
     ],
@@ -265,7 +265,7 @@ def test_promote_answers_with_a_document_and_refuses_with_10(
         name="churn", version="3" if passed else None, alias="champion" if passed else None,
         passed=passed, reasons=() if passed else ("It was never scored.",),
     )  # fmt: skip
-    api.Run = SimpleNamespace(open=lambda ref, storage: SimpleNamespace(promote=lambda: version))
+    api.Run = SimpleNamespace(open=lambda ref, storage: SimpleNamespace(promote=lambda canary, shadow: version))
     assert app.run(["promote", "last", "--json"]) == (0 if passed else 10)
     document = json.loads(capsys.readouterr().out)
     assert list(document) == ["name", "version", "alias", "passed", "reasons"]

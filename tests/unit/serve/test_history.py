@@ -60,14 +60,14 @@ def test_another_champion_leaves_the_challenger():
     assert found.challenger.model == V2
 
 
-def test_a_restart_begins_with_what_is_served_and_keeps_the_challenger():
+def test_a_restart_begins_with_what_is_served_and_without_a_challenger():
     found = state(
         serving(),
         Event(kind="challenger", model=V2, share=0.1),
         Event(kind="stopped", url="http://127.0.0.1:8000"),
         serving(V3),
     )
-    assert (found.champion.model, found.challenger.model, found.urls) == (V3, V2, ("http://127.0.0.1:8000",))
+    assert (found.champion.model, found.challenger, found.urls) == (V3, None, ("http://127.0.0.1:8000",))
     assert not found.before
 
 
