@@ -123,7 +123,7 @@ def hosted(asked: Asked) -> Iterator[Endpoint]:
     port = free_port(config.host, config.port)
     if runtime.is_at_hand():
         _check_cluster(config)
-    with runtime.scratch() as folder, runtime.variables(_environment(folder, config)):
+    with _place_for_haproxy() as folder, runtime.variables(_environment(folder, config)):
         service = service.model_copy(
             update={"config": config.model_copy(update={"port": port}), "metrics": str(folder / "metrics")}
         )
@@ -133,6 +133,15 @@ def hosted(asked: Asked) -> Iterator[Endpoint]:
             _noted(store, service, endpoint),
         ):
             yield endpoint
+
+
+@contextmanager
+def _place_for_haproxy() -> Iterator[Path]:
+    with runtime.scratch() as folder:
+        try:
+            yield folder
+        finally:
+            settings.end(folder)
 
 
 def _environment(folder: Path, config: ServeConfig) -> dict[str, str]:

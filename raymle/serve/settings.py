@@ -4,6 +4,7 @@ The figures behind these settings are in ``docs/serving.md``.
 """
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,17 @@ def environment(folder: Path, config: ServeConfig) -> dict[str, str]:
         **files,
         **(RETRIED if config.retry else {}),
     }
+
+
+def end(folder: Path) -> None:
+    """End what is left of HAProxy: Ray leaves it when its own processes are ended all at once."""
+    import psutil  # type: ignore[import-untyped]
+
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.startswith(str(folder)) and word.endswith(HAPROXY_FILES["CONFIG_FILE_LOC"]) for word in words):
+            with suppress(psutil.Error):
+                process.kill()
 
 
 def certificate(folder: Path, config: ServeConfig) -> str | None:
