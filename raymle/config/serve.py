@@ -47,7 +47,7 @@ class AuthConfig(Section):
     tokens: str = Field(min_length=1)
     """File of hashed bearer tokens; it is read again when it changes."""
     rate_per_s: float | None = Field(None, gt=0)
-    """Most requests a second of one token; null does not count them."""
+    """Most requests a second of one token in one copy; null does not count them."""
 
 
 class TlsConfig(Section):

@@ -143,9 +143,9 @@ def read(store: Store, name: str, state: State | None = None) -> State:
     return state
 
 
-def append(store: Store, name: str, event: Event) -> Event:
-    """Write an event under the next number that is free, and return it with that."""
-    number = read(store, name).last + 1
+def append(store: Store, name: str, event: Event, state: State | None = None) -> Event:
+    """Write an event under the next number that is free, and return it with that; ``state`` is what is known."""
+    number = read(store, name, state).last + 1
     while True:
         dated = event.model_copy(update={"number": number, "at": datetime.now(UTC).isoformat(timespec="seconds")})
         if store.write_new(f"{_folder(name)}/{_file(number)}", dated.model_dump_json().encode()):

@@ -97,7 +97,7 @@ class Lineup:
         if self._store is None:
             return
         while self._unsaid:
-            history.append(self._store, self._service.name, self._unsaid[0])
+            history.append(self._store, self._service.name, self._unsaid[0], self._state)
             self._unsaid.popleft()  # said: before that the storage may be out of reach
         self._state = history.read(self._store, self._service.name, self._state)
         wanted = self._current(self._state)
@@ -169,7 +169,7 @@ class Lineup:
 
     def _say(self, kind: history.Kind, wanted: Wanted, reason: str = "") -> None:
         if self._store:
-            history.append(self._store, self._service.name, self._event(kind, wanted, reason))
+            history.append(self._store, self._service.name, self._event(kind, wanted, reason), self._state)
 
     def _event(self, kind: history.Kind, wanted: Wanted, reason: str) -> Event:
         return Event(kind=kind, about=wanted.number, by=self._replica, reason=reason, model=wanted.model)

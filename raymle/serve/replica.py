@@ -1,7 +1,8 @@
 """One process of Ray Serve with the model in it."""
 
-import getpass
 import logging
+import os
+import stat
 import tempfile
 import threading
 from pathlib import Path
@@ -79,8 +80,15 @@ class Replica:
 def _folder(service: Service) -> Path:
     """Return the folder in which the replicas of this node count, which nobody else reads."""
     if service.metrics:
-        folder = Path(service.metrics)
-    else:
-        folder = Path(tempfile.gettempdir()) / f"raymle-metrics-{getpass.getuser()}" / service.name
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+        return _private(Path(service.metrics)) or Path(tempfile.mkdtemp())
+    home = _private(Path(tempfile.gettempdir()) / f"raymle-metrics-{os.getuid()}")
+    found = _private(home / service.name) if home else None
+    return found or Path(tempfile.mkdtemp())  # somebody else has the name: this replica counts alone
+
+
+def _private(folder: Path) -> Path | None:
+    """Make a folder that only this account reads; None when the name is somebody else's."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return folder if is_ours else None
