@@ -73,7 +73,7 @@ def is_open(url: str) -> bool:
 
 
 def asked(bundle: Path, version: str = "7") -> hosting.Asked:
-    model = Model(version=version, place=str(native.ready(bundle, None)))
+    model = Model(version=version, place=str(native.ready(bundle, bundle.parent)))
     return hosting.Asked(Service(name="churn", model=model, config=ANY_PORT), None)
 
 

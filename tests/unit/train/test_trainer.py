@@ -1,6 +1,10 @@
 """From splits to a bundle."""
 
+from pathlib import Path
+
+import lightgbm
 import pytest
+from safetensors.torch import load_file
 
 from raymle import model, train
 from raymle.config import ModelConfig, TrainConfig
@@ -33,8 +37,8 @@ def test_a_regression_has_three_losses(trained, loss):
 
 def test_what_was_fitted_is_counted(trained):
     fitted = trained(epochs=3, early_stopping=None)
-    module = model.load(fitted.bundle).network
-    assert fitted.parameters == sum(weight.numel() for weight in module.parameters())
+    weights = load_file(Path(fitted.bundle) / "weights.safetensors")
+    assert fitted.parameters == sum(weight.numel() for weight in weights.values())
     assert (fitted.epochs, fitted.workers) == (3, 1)
     assert 1 <= fitted.best_epoch <= 3
     assert fitted.seconds > 0
@@ -91,8 +95,8 @@ def test_a_users_loop_that_does_not_report_is_an_error(trained, tmp_path, text, 
 def test_trees_stop_early_and_keep_the_best_round(trained):
     fitted = trained(model=ModelConfig(type="trees", params={"rounds": 400, "num_leaves": 31}))
     assert fitted.epochs == fitted.best_epoch + 3
-    bundle = model.load(fitted.bundle)
-    assert bundle.network.num_trees() == 20 * fitted.best_epoch
+    booster = lightgbm.Booster(model_file=Path(fitted.bundle) / "model.txt")
+    assert booster.num_trees() == 20 * fitted.best_epoch
     assert fitted.metrics["roc_auc"] > 0.85
 
 
