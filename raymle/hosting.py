@@ -1,5 +1,6 @@
 """Models in service: what is served and how, here for as long as a command runs, or on a cluster that stays."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 
 from raymle import loader, native, references, runtime
 from raymle.config import ServeConfig, Spec
-from raymle.errors import RaymleError, SecurityError, UsageError
+from raymle.errors import RaymleError, SecurityError, SetupError, UsageError
 from raymle.model import read_contents
 from raymle.records import Endpoint
 from raymle.serve import change, check, deploy, free_port, history, remove, render, serving, settings
@@ -18,6 +19,8 @@ from raymle.store import Store, open_store
 from raymle.tracking import registry
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+ANSWER_S = 5
+"""How long a cluster may take to accept a connection."""
 
 
 class Rendered(NamedTuple):
@@ -225,7 +228,20 @@ def _check_cluster(config: ServeConfig) -> None:
 
 def _cluster(address: str | None) -> runtime.Execution:
     found = address or loader.environment("RAY_ADDRESS") or "auto"
+    host, colon, port = found.partition(":")
+    if colon and port.isdecimal():
+        _check_answers(host, int(port))
     return runtime.Execution(kind="ray", address=found, why="a running cluster is meant")
+
+
+def _check_answers(host: str, port: int) -> None:
+    """Refuse an address where nobody listens at once: Ray would wait for minutes."""
+    try:
+        socket.create_connection((host, port), ANSWER_S).close()
+    except OSError as error:
+        raise SetupError(
+            f"no Ray answers at {host}:{port}: {error}", hint="`ray status` on the head shows its address"
+        ) from None
 
 
 @contextmanager

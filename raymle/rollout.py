@@ -7,7 +7,7 @@ names a version that its server refused.
 from raymle import promote as promotion
 from raymle import references
 from raymle.config import Spec
-from raymle.errors import ArtifactError, ConflictError, SetupError
+from raymle.errors import ArtifactError, ConflictError, RaymleError, SetupError
 from raymle.hosting import CHALLENGER, CHAMPION, place
 from raymle.records import Record, Trained, Version
 from raymle.serve import change, history
@@ -80,7 +80,7 @@ def _promoted(
     taken = change.upgrade(store, name, model)
     try:
         promotion.crown(gated, store=store, tracking=spec.tracking)
-    except ConflictError:
+    except RaymleError:  # another promotion was first, or the registry is gone: no server runs ahead of the alias
         _follow_alias(store, spec, name)
         raise
     if history.read(store, name).challenger is None:

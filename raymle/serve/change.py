@@ -61,6 +61,15 @@ def ask(store: Store, name: str, event: Event) -> Taken:
         WorkError: a replica refused it, or a server lives and none took it in time; then none ever takes it.
     """
     asked = history.append(store, name, event)
+    try:
+        return _heard(store, name, asked)
+    except KeyboardInterrupt:
+        withdraw(store, name, asked, "the command was stopped")
+        raise
+
+
+def _heard(store: Store, name: str, asked: Event) -> Taken:
+    """Wait for the replicas, until all that are at it have said what became of it."""
     state = history.read(store, name)
     if not state.urls:
         return Taken(replicas=0)

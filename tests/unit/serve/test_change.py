@@ -47,8 +47,9 @@ def replica(store):
     threads = []
 
     def start(kind, by="a", reason=""):
+        asked = history.read(store, "churn").last + 1
+
         def answer():
-            asked = history.read(store, "churn").last + 1
             while not ended.wait(0.05):
                 state = history.read(store, "churn")
                 if state.last >= asked:
