@@ -42,6 +42,7 @@ def edited(config: str, *, unavailable: str, certificate: str | None = None) -> 
         (r"(stats socket .* mode )666", r"\g<1>600"),
         (r"(?m)^ *log .*\n|^ *option (?:httplog|log-health-checks)\n", ""),
         (r"timeout client \d+s", f"timeout client {CLIENT_S}s\n    timeout http-request {HEAD_S}s"),
+        (r"http-request return status 404\b.*", "http-request deny deny_status 503"),  # it knows no replica yet
         (r"(errorfile 50[234]) \S+", rf"\g<1> {unavailable}"),
         (r"(?m)(^frontend http_frontend\n *bind .*)$", rf"\g<1>{tls}\n{HEADERS}"),
     ):

@@ -52,6 +52,7 @@ def test_a_replica_that_is_gone_is_a_503_to_be_tried_again(edited):
     assert edited.count("/tmp/x/503.http") == 3
     assert b"503 Service Unavailable" in haproxy.UNAVAILABLE
     assert b"Retry-After: 1" in haproxy.UNAVAILABLE
+    assert "status 404" not in edited  # what it says while it knows no replica
 
 
 def test_a_silent_client_does_not_keep_a_connection_for_an_hour(edited):
