@@ -6,26 +6,13 @@ from pathlib import Path
 import numpy as np
 import prometheus_client
 import pyarrow as pa
+import served
 from prometheus_client.parser import text_string_to_metric_families
 
 from raymle.data.transform import Category, Number, Transform
-from raymle.records import Column, Schema
 from raymle.serve.metrics import Metrics
 
-SCHEMA = Schema(
-    columns=(
-        Column(name="id", type="category", role="key"),
-        Column(name="amount", type="number", role="feature"),
-        Column(name="plan", type="category", role="feature"),
-        Column(name="new", type="boolean", role="feature"),
-        Column(name="at", type="timestamp", role="feature"),
-        Column(name="churned", type="category", role="target"),
-    ),
-    target="churned",
-    task="classification",
-    classes=("no", "yes"),
-    positive="yes",
-)
+SCHEMA = served.SCHEMA.model_copy(update={"positive": "yes"})
 TRANSFORM = Transform(
     numbers=(
         Number(column="amount", mean=10.0, std=2.0, fill=10.0),
