@@ -6,13 +6,13 @@ names a version that its server refused.
 
 from raymle import promote as promotion
 from raymle import references
-from raymle.config import Spec
+from raymle.config import Spec, TrackingConfig
 from raymle.errors import ArtifactError, ConflictError, RaymleError, SetupError
 from raymle.hosting import CHALLENGER, CHAMPION, place
 from raymle.records import Record, Trained, Version
 from raymle.serve import change, history
 from raymle.serve.change import Taken
-from raymle.serve.history import Model
+from raymle.serve.history import Model, Wanted
 from raymle.store import Store, lock
 from raymle.tracking import registry
 
@@ -64,27 +64,30 @@ def _promoted(
     partly = canary is not None or shadow
     if partly:
         _check_served(store, name)
-    gated = promotion.register(
-        spec.promote, trained, store=store, tracking=spec.tracking, metric=trained.metric
-    )  # fmt: skip
+    gated = promotion.register(spec.promote, trained, store=store, tracking=spec.tracking, metric=trained.metric)
     if gated.version is None:
         return gated
     model = Model(version=gated.version, place=_registered_place(store, trained), run_id=trained.run_id)
     if gated.alias == CHAMPION:
         return _with(gated, CHAMPION, change.upgrade(store, name, model))
-    if partly:
-        taken = change.challenge(store, name, model, share=(canary or 0) / 100, shadow=shadow)
-        registry.move_alias(spec.tracking, store, name, CHALLENGER, gated.version)
-        return _with(gated, CHALLENGER, taken)
+    if not partly:
+        return _crowned(store, spec, gated, model)
+    taken = change.challenge(store, name, model, share=(canary or 0) / 100, shadow=shadow)
+    registry.move_alias(spec.tracking, store, name, CHALLENGER, gated.version)
+    return _with(gated, CHALLENGER, taken)
+
+
+def _crowned(store: Store, spec: Spec, gated: Version, model: Model) -> Version:
+    """Let a version that passed its gate answer everything, then move the alias."""
     _check_champion(store, spec, gated)
-    taken = change.upgrade(store, name, model)
+    taken = change.upgrade(store, gated.name, model)
     try:
         promotion.crown(gated, store=store, tracking=spec.tracking)
     except RaymleError:  # another promotion was first, or the registry is gone: no server runs ahead of the alias
-        _follow_alias(store, spec, name)
+        _follow_alias(store, spec.tracking, gated.name)
         raise
-    if history.read(store, name).challenger is None:
-        registry.move_alias(spec.tracking, store, name, CHALLENGER, None)
+    if history.read(store, gated.name).challenger is None:
+        registry.move_alias(spec.tracking, store, gated.name, CHALLENGER, None)
     return _with(gated, CHAMPION, taken)
 
 
@@ -118,11 +121,14 @@ def _registered_place(store: Store, trained: Trained) -> str:
     return place(promotion.bundle(store, trained), store.root, store)
 
 
-def _follow_alias(store: Store, spec: Spec, name: str) -> None:
+def _follow_alias(store: Store, tracking: TrackingConfig, name: str) -> None:
     """Let a server go back to what the registry names, when another promotion was first."""
-    found = registry.resolve(spec.tracking, store, f"{references.REGISTERED}{name}@{CHAMPION}")
-    model = Model(version=found.version, place=place(found.bundle, store.root, store), run_id=found.run_id)
-    change.upgrade(store, name, model)
+    change.upgrade(store, name, _registered(store, tracking, f"{name}@{CHAMPION}"))
+
+
+def _registered(store: Store, tracking: TrackingConfig, which: str) -> Model:
+    found = registry.resolve(tracking, store, f"{references.REGISTERED}{which}")
+    return Model(version=found.version, place=place(found.bundle, store.root, store), run_id=found.run_id)
 
 
 def rollback(store: Store, name: str) -> Version:
@@ -137,26 +143,34 @@ def rollback(store: Store, name: str) -> Version:
 
 
 def _rolled_back(store: Store, name: str) -> Version:
-    tracking = references.tracking(store)
-    state = history.read(store, name)
+    tracking, state = references.tracking(store), history.read(store, name)
     champion = registry.champion(tracking, store, name)
     if state.challenger:
-        version = state.challenger.model.version
-        change.withdraw(store, name, state.challenger, "rolled back")
-        registry.move_alias(tracking, store, name, CHALLENGER, None)
-        reason = f"The challenger, version {version}, is withdrawn; the champion stays."
+        reason = _without_challenger(store, tracking, name, state.challenger)
         current = champion[0] if champion else None
-        return Version(name=name, version=current, alias=CHAMPION, passed=True, reasons=(reason,))
-    earlier = registry.before(tracking, store, name, champion[0]) if champion else None
-    if champion is None or earlier is None:
-        why = f"version {champion[0]} of {name} is its first champion" if champion else f"{name} has no champion"
+    else:
+        current, reason = _stepped_back(store, tracking, name, champion[0] if champion else None)
+    return Version(name=name, version=current, alias=CHAMPION, passed=True, reasons=(reason,))
+
+
+def _without_challenger(store: Store, tracking: TrackingConfig, name: str, challenger: Wanted) -> str:
+    change.withdraw(store, name, challenger, "rolled back")
+    registry.move_alias(tracking, store, name, CHALLENGER, None)
+    return f"The challenger, version {challenger.model.version}, is withdrawn; the champion stays."
+
+
+def _stepped_back(store: Store, tracking: TrackingConfig, name: str, champion: str | None) -> tuple[str, str]:
+    earlier = registry.before(tracking, store, name, champion) if champion else None
+    if earlier is None:
+        why = f"version {champion} of {name} is its first champion" if champion else f"{name} has no champion"
         raise ArtifactError(why, hint="raymle promote RUN makes another one champion")
-    found = registry.resolve(tracking, store, f"{references.REGISTERED}{name}/{earlier}")
-    model = Model(version=earlier, place=place(found.bundle, store.root, store), run_id=found.run_id)
-    change.upgrade(store, name, model)
-    registry.set_alias(tracking, store, name, CHAMPION, earlier, expected=champion[0], remember=False)
-    reason = f"Version {champion[0]} was champion until now."
-    return Version(name=name, version=earlier, alias=CHAMPION, passed=True, reasons=(reason,))
+    change.upgrade(store, name, _registered(store, tracking, f"{name}/{earlier}"))
+    try:
+        registry.set_alias(tracking, store, name, CHAMPION, earlier, expected=champion, remember=False)
+    except RaymleError:  # somebody promoted from another machine meanwhile: that one stays
+        _follow_alias(store, tracking, name)
+        raise
+    return earlier, f"Version {champion} was champion until now."
 
 
 def status(store: Store, name: str | None = None) -> list[Served]:

@@ -182,7 +182,7 @@ def stop(
     """
     from raymle import hosting
 
-    hosting.stopped(name, address=address, storage=storage or "runs")
+    hosting.stopped(name, address=address, storage=home(storage))
     return Answer({"model": name, "stopped": True}, f"{name} is served no more", json)
 
 

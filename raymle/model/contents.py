@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from raymle.config.model import ModelConfig
 from raymle.errors import ArtifactError, RaymleError, SecurityError
@@ -63,13 +63,14 @@ def read_contents(folder: Path) -> Contents:
         raise no_bundle(folder)
     try:
         said = json.loads((folder / "bundle.json").read_bytes())
-        if said.get("format", 1) > FORMAT:
+        newest = said.get("format", 1) if isinstance(said, dict) else 1
+        if isinstance(newest, int) and newest > FORMAT:
             raise ArtifactError(
-                f"{folder} is a bundle of format {said['format']}, and this version reads up to {FORMAT}",
+                f"{folder} is a bundle of format {newest}, and this version reads up to {FORMAT}",
                 hint="update raymle, or export the model with this version",
             )
         return Contents.model_validate(said)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise unreadable(folder, error) from None
 
 
@@ -84,5 +85,9 @@ def no_bundle(path: Path) -> RaymleError:
 
 def unreadable(folder: Path, error: Exception) -> ArtifactError:
     """Say what about a bundle cannot be read."""
-    said = (str(error) or type(error).__name__).splitlines()[0]
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        said = f"bundle.json: {'.'.join(map(str, first['loc']))} {first['msg']}"
+    else:
+        said = (str(error) or type(error).__name__).splitlines()[0]
     return ArtifactError(f"{folder} is not a bundle that this version reads: {said}")

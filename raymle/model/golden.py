@@ -67,6 +67,11 @@ def beside(known: pa.Table, predicted: pa.Table) -> pa.Table:
     return pa.Table.from_arrays([*known.columns, *predicted.columns], names)
 
 
+def has(bundle: Bundle) -> bool:
+    """Whether a bundle has golden rows: its native form does."""
+    return (bundle.path / NAME).is_file()
+
+
 def check(bundle: Bundle) -> None:
     """Predict the golden rows again and compare; a bundle without any passes.
 
@@ -74,10 +79,9 @@ def check(bundle: Bundle) -> None:
         WorkError: a prediction is another one, or not a number.
         ArtifactError: the file is damaged.
     """
-    path = bundle.path / NAME
-    if not path.is_file():
+    if not has(bundle):
         return
-    known, expected = _read(path, bundle.schema)
+    known, expected = _read(bundle.path / NAME, bundle.schema)
     predicted = _predicted(bundle, known)
     tolerance = QUANTIZED_TOLERANCE if bundle.contents.quantized else TOLERANCE
     distances = apart(bundle.transform, expected, predicted)

@@ -35,11 +35,11 @@ class Replica:
     def __init__(self, service: dict[str, Any]) -> None:
         from ray import serve
 
-        from raymle.serve.lineup import Lineup
+        from raymle.serve.follower import Follower
 
         self._service = Service.model_validate(service)
         name = str(serve.get_replica_context().replica_id.unique_id)
-        self._lineup = Lineup(self._service, name, _folder(self._service))
+        self._follower = Follower(self._service, name, _folder(self._service))
         self._ended = threading.Event()
         threading.Thread(target=self._look, daemon=True, name="follows the history").start()
 
@@ -50,14 +50,14 @@ class Replica:
         from raymle.serve.card import Card
         from raymle.serve.limits import configured
 
-        config, lineup = self._service.config, self._lineup
+        config, lineup = self._service.config, self._follower.lineup
         bundle = lineup.champion.bundle
         return application(
             lineup.answer,
             Card(bundle.schema, self._service.name, lambda: lineup.champion.model.version, bundle.transform),
             limits=configured(config),
             auth=Tokens(Path(config.auth.tokens), rate_per_s=config.auth.rate_per_s) if config.auth else None,
-            metrics=lineup.metrics.text,
+            metrics=self._follower.metrics.text,
             observe=lineup.observe,
             page=config.page,
             names_requests=False,  # Serve does
@@ -67,14 +67,14 @@ class Replica:
         remote = "://" in (self._service.storage or "")
         while not self._ended.wait(LOOK_S * (REMOTE if remote else 1)):
             try:
-                self._lineup.look()
+                self._follower.look()
             except Exception:  # a storage that cannot be reached changes nothing, and is looked at again
                 logger.exception("%s cannot follow its history", self._service.name)
 
     def __del__(self) -> None:
         """Stop to look, when Serve takes the replica away."""
         self._ended.set()
-        self._lineup.metrics.close()
+        self._follower.metrics.close()
 
 
 def _folder(service: Service) -> Path:

@@ -5,7 +5,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,8 @@ from raymle.records import Schema
 from raymle.serve.batching import Batcher, Predictions
 from raymle.serve.history import Model
 from raymle.serve.metrics import Metrics
+from raymle.serve.service import place_of
+from raymle.store import Store
 
 SHORT_S = 0.005
 """A batch that takes less runs in the event loop: the way to another thread and back costs more than it frees."""
@@ -37,7 +38,8 @@ class Opening(NamedTuple):
     """What is opened, and how."""
 
     model: Model
-    folder: Path
+    store: Store | None
+    """The storage that the model is in, if it is in one."""
     config: ServeConfig
     metrics: Metrics
     like: Schema | None
@@ -75,11 +77,11 @@ def within(seconds: float, opening: Opening) -> Slot:
 
 
 def opened(opening: Opening) -> Slot:
-    """Load a version, hold it against the served columns and its golden rows, and warm it up."""
+    """Fetch and load a version, hold it against the served columns and its golden rows, and warm it up."""
     version, config = opening.model.version, opening.config
-    bundle = load(opening.folder, threads=max(1, int(config.resources.cpu)))
-    if opening.like is not None and (why := other_question(opening.like, bundle.schema)):
-        raise WorkError(f"version {version} cannot take over: {why}")
+    bundle = load(place_of(opening.model, opening.store), threads=max(1, int(config.resources.cpu)))
+    if opening.like is not None:
+        _check_successor(opening.like, bundle, version)
     golden.check(bundle)
     rows = examples.rows(bundle.schema, bundle.transform, config.batch.max_size)
     if not np.isfinite(bundle.predict(rows)).all():
@@ -92,6 +94,15 @@ def opened(opening: Opening) -> Slot:
         pool=None if is_short and not opening.apart else ThreadPoolExecutor(1, f"predicts {version}"),
     )
     return Slot(opening.model, bundle, batcher)
+
+
+def _check_successor(like: Schema, bundle: Bundle, version: str) -> None:
+    """Refuse what answers another question, or has nothing by which to prove that it answers as it should."""
+    why = other_question(like, bundle.schema)
+    if not why and not golden.has(bundle):
+        why = "it has no golden rows, which its native form has"
+    if why:
+        raise WorkError(f"version {version} cannot take over: {why}")
 
 
 def other_question(ours: Schema, theirs: Schema) -> str:

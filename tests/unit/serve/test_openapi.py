@@ -136,11 +136,11 @@ def test_schemathesis_finds_no_request_that_breaks_what_the_document_says(tmp_pa
                     max_examples=CASES // 2, deadline=None, suppress_health_check=list(HealthCheck), database=None
                 )
                 def run(case):
-                    if re.fullmatch(
-                        r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", (case.headers or {}).get("X-Request-Timeout", "")
-                    ):
+                    timeout, wanted = (case.headers or {}).get("X-Request-Timeout", ""), checks
+                    if re.fullmatch(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", timeout):
                         case.headers["X-Request-Timeout"] = "2"  # a millisecond would be too little for any
-                    seen.append(case.call_and_validate(checks=checks).status_code)
+                        wanted = [each for each in checks if each is not negative_data_rejection]  # text of digits
+                    seen.append(case.call_and_validate(checks=wanted).status_code)
 
                 if operation.ok().path == "/predict" or mode == schemathesis.GenerationMode.POSITIVE:
                     run()

@@ -18,9 +18,9 @@ from raymle.model.build import build
 from raymle.model.bundle import Contents, save
 from raymle.serve import history
 from raymle.serve.app import Call
+from raymle.serve.follower import Follower
 from raymle.serve.history import Event, Model
 from raymle.serve.limits import Overloaded
-from raymle.serve.lineup import Lineup
 from raymle.serve.service import Service
 from raymle.store import open_store
 
@@ -100,7 +100,7 @@ def lineup(store, version, tmp_path):
         since = history.append(store, "churn", Event(kind="serving", model=champion, url="http://x")).number
         settings = ServeConfig.model_validate({"load_timeout_s": 20, **config})
         service = Service(name="churn", model=champion, config=settings, storage=store.uri, since=since)
-        made.append(Lineup(service, f"replica-{len(made)}", tmp_path / "metrics"))
+        made.append(Follower(service, f"replica-{len(made)}", tmp_path / "metrics"))
         return made[-1]
 
     (tmp_path / "metrics").mkdir()
@@ -109,12 +109,12 @@ def lineup(store, version, tmp_path):
         each.metrics.close()
 
 
-def ask(lineup, *keys):
+def ask(follower, *keys):
     """Return which version answered each key, and the first answer."""
 
     async def main():
         until = time.monotonic() + 20
-        answers = [await lineup.answer(ROWS, Call(key, key, until)) for key in keys]
+        answers = [await follower.lineup.answer(ROWS, Call(key, key, until)) for key in keys]
         await asyncio.sleep(0.2)  # comparisons go on behind the answers
         return [each.version for each in answers], answers[0].predictions
 
@@ -170,7 +170,7 @@ def test_a_version_that_is_not_whole_is_refused_and_not_tried_again(lineup, stor
 
 def test_another_replica_waits_for_the_first_and_follows_it(lineup, store, version):
     first = lineup()
-    second = lineup(first.champion.model)
+    second = lineup(first.lineup.champion.model)
     want(store, "champion", version("2"))
     number = history.read(store, "churn").last
     history.append(store, "churn", Event(kind="trying", about=number, by="somebody"))
@@ -179,7 +179,7 @@ def test_another_replica_waits_for_the_first_and_follows_it(lineup, store, versi
     history.append(store, "churn", Event(kind="taken", about=number, by="somebody"))
     second.look()
     assert ask(second, "a")[0] == ["2"]
-    assert first.champion.model.version == "1"
+    assert first.lineup.champion.model.version == "1"
 
 
 def test_a_version_that_ended_the_replica_that_tried_it_is_never_tried_again(lineup, store, version):
@@ -197,8 +197,8 @@ def test_a_replica_that_starts_anew_begins_with_what_the_others_have(lineup, sto
     first = lineup()
     want(store, "champion", version("2"))
     first.look()
-    again = Lineup(first._service, "again", tmp_path / "metrics")
-    assert again.champion.model.version == "2"
+    again = Follower(first._service, "again", tmp_path / "metrics")
+    assert again.lineup.champion.model.version == "2"
     again.metrics.close()
 
 
@@ -236,11 +236,11 @@ def test_a_callers_hurry_is_not_the_canarys_fault(lineup, store, version, tmp_pa
     async def main():
         for _ in range(6):
             with suppress(TimeoutError):
-                await replica.answer(ROWS, Call("a", None, time.monotonic() + 0.01))
+                await replica.lineup.answer(ROWS, Call("a", None, time.monotonic() + 0.01))
 
     asyncio.run(main())
     replica.look()
-    assert replica.rival is not None
+    assert replica.lineup.rival is not None
 
 
 @pytest.mark.parametrize("kind", ["raises", "nan"])
@@ -249,12 +249,12 @@ def test_a_canary_that_fails_is_answered_for_by_the_champion_and_goes(lineup, st
     model, flag = bad(tmp_path, version, kind)
     want(store, "challenger", model, share=1.0)
     replica.look()
-    assert replica.rival is not None
+    assert replica.lineup.rival is not None
     flag.touch()
     versions, predictions = ask(replica, *"abcdef")
     assert set(versions) == {"1"}
     assert np.isfinite(predictions).all()
-    assert replica.rival is None
+    assert replica.lineup.rival is None
     replica.look()
     assert "it failed 3 of 3 requests" in said(store, "withdrawn")[0].reason
 
@@ -288,7 +288,7 @@ def test_a_full_queue_is_told_and_not_kept(lineup):
 
     async def main():
         until = time.monotonic() + 20
-        asked = (replica.answer(ROWS, Call("a", None, until)) for _ in range(10))
+        asked = (replica.lineup.answer(ROWS, Call("a", None, until)) for _ in range(10))
         return await asyncio.gather(*asked, return_exceptions=True)
 
     answers = asyncio.run(main())
