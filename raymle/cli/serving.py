@@ -7,13 +7,17 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from raymle.cli.answer import Answer, table, verb
+from raymle.cli.make import planned
 from raymle.cli.options import Json, ModelName, Plan, Storage, home, home_of
+
+if TYPE_CHECKING:
+    from raymle.hosting import Asked
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Such as serve.replicas.max=4.")]
 Route = Annotated[str, typer.Option("--route", metavar="PATH", help="Where the model is, such as /churn.")]
@@ -62,9 +66,10 @@ def here(
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one; default: the spec's.")
     ] = None,
+    plan: Plan = False,
     storage: Storage = None,
     json: Json = False,
-) -> None:
+) -> Answer | None:
     """Answer POST /predict until Ctrl-C.
 
     The address goes to stdout as soon as the model is ready.
@@ -77,13 +82,25 @@ def here(
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):
         asked = hosting.service_of(model, storage=place, overrides=words)
-        with hosting.hosted(asked) as at:
-            print(to_json.dumps(at.model_dump(mode="json")) if json else at.url, file=stdout, flush=True)
-            print(f"serving {at.model} version {at.version}; Ctrl-C stops it", file=sys.stderr)
-            for news in hosting.changes(asked):
-                if news:
-                    print(news, file=sys.stderr, flush=True)
-                time.sleep(LOOK_S)  # a signal may reach another thread; this one sees it when it wakes
+        if plan:
+            return planned(hosting.planned(asked), as_json=json)
+        _answer(asked, stdout, as_json=json)
+    return None
+
+
+def _answer(asked: "Asked", stdout: TextIO, *, as_json: bool) -> None:
+    """Serve, and tell what changes, until a signal ends it."""
+    from raymle import hosting
+
+    with hosting.hosted(asked) as at:
+        print(to_json.dumps(at.model_dump(mode="json")) if as_json else at.url, file=stdout, flush=True)
+        print(f"serving {at.model} version {at.version}; Ctrl-C stops it", file=sys.stderr)
+        if not asked.store:
+            print(f"it stays this version: {hosting.FOLLOWS} follows promotions", file=sys.stderr)
+        for news in hosting.changes(asked):
+            if news:
+                print(news, file=sys.stderr, flush=True)
+            time.sleep(LOOK_S)  # a signal may reach another thread; this one sees it when it wakes
 
 
 def render(

@@ -126,6 +126,8 @@ def _without(state: State, event: Event) -> dict[str, Any]:
     if state.challenger and state.challenger.number == event.about:
         back = state.displaced if event.kind == "refused" else None
         return {"challenger": back, "displaced": None, "ended": event}
+    if state.displaced and state.displaced.number == event.about:
+        return {"displaced": None}
     before = tuple(each for each in state.before if each.number != event.about)
     if state.champion and state.champion.number == event.about and before:
         return {"champion": before[-1], "before": before[:-1], "ended": event}

@@ -1,6 +1,7 @@
 """One replica's champion and challenger, with real models and a real history, without a server."""
 
 import asyncio
+import threading
 import time
 from contextlib import suppress
 
@@ -22,6 +23,7 @@ from raymle.serve.follower import Follower
 from raymle.serve.history import Event, Model
 from raymle.serve.limits import Overloaded
 from raymle.serve.service import Service
+from raymle.serve.traffic import Evidence
 from raymle.store import open_store
 
 ROWS = pa.table({"number": [0.5, -1.0, 2.0], "colour": ["red", "green", "red"]})
@@ -224,6 +226,59 @@ def test_a_canary_that_disagrees_goes_by_itself(lineup, store, version):
     assert [each.about for each in told] == [number]
     assert "otherwise than the champion" in told[0].reason
     assert history.read(store, "churn").challenger is None
+
+
+def test_a_canary_that_is_refused_gives_its_place_back(lineup, store, version):
+    replica = lineup()
+    number = want(store, "challenger", version("2"), share=1.0)
+    replica.look()
+    want(store, "challenger", Model(version="3", place="native/nothing"), share=1.0)
+    replica.look()
+    replica.look()
+    assert replica.lineup.rival.wanted.number == number
+    assert ask(replica, "a")[0] == ["2"]
+
+
+def test_a_canary_that_was_judged_never_comes_back(lineup, store, version, tmp_path):
+    """The event loop judges while the thread that follows the history is about to exchange the versions."""
+    replica = lineup()
+    model, flag = bad(tmp_path, version, "raises")
+    want(store, "challenger", model, share=1.0)
+    replica.look()
+    rival = replica.lineup.rival
+    flag.touch()
+    ask(replica, *"abcdef")
+    replica.lineup.oppose(rival)
+    assert replica.lineup.rival is None
+
+
+def test_a_canary_is_compared_anew_with_another_champion(lineup, store, version):
+    replica = lineup()
+    want(store, "challenger", version("2"), share=1.0)
+    replica.look()
+    ask(replica, *"abcdef")
+    assert replica.lineup.rival.seen.compared
+    want(store, "champion", version("3"))
+    replica.look()
+    assert replica.lineup.rival.seen == Evidence()
+
+
+def test_an_upgrade_without_golden_rows_proves_nothing(lineup, store, version, tmp_path):
+    replica = lineup()
+    version("2")
+    want(store, "champion", Model(version="2", place=str(tmp_path / "bundle-2")))
+    replica.look()
+    assert "has no golden rows" in said(store, "refused")[0].reason
+
+
+def test_a_download_that_stalls_is_given_up(lineup, store, version, monkeypatch):
+    replica = lineup(load_timeout_s=1)
+    asked = version("2")
+    monkeypatch.setattr("raymle.serve.slot.place_of", lambda *_: threading.Event().wait(30))
+    want(store, "champion", asked)
+    replica.look()
+    assert "did not load within 1 s" in said(store, "refused")[0].reason
+    assert ask(replica, "a")[0] == ["1"]
 
 
 def test_a_callers_hurry_is_not_the_canarys_fault(lineup, store, version, tmp_path):
