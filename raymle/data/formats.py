@@ -69,6 +69,10 @@ def names(file: File) -> list[str] | None:
         return None
     if file.format == "parquet":
         return list(_parquet_columns(file).names)
+    return _csv_names(file)
+
+
+def _csv_names(file: File) -> list[str]:
     with _open_csv(file, on_ragged=_skip) as reader:
         return list(reader.schema.names)
 
@@ -218,7 +222,7 @@ def _read_csv(file: File, schema: pa.Schema, names: Sequence[str]) -> Iterator[p
         )
         if not misfit:
             raise
-        name, kind = names[int(misfit[1])], "boolean" if misfit[2] == "bool" else "number"
+        name, kind = _csv_names(file)[int(misfit[1])], "boolean" if misfit[2] == "bool" else "number"
         raise DataError(
             f"column {name!r} is {kind}, but holds {misfit[3][:80]!r}",
             hint=f"clean the values, set data.types: {{{name}: category}}, or drop the column",

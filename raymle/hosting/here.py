@@ -38,11 +38,16 @@ def planned(asked: Asked) -> Plan:
         where="the Ray at hand" if runtime.is_at_hand() else "a Ray of its own on this machine",
         why=WHY,
         steps=(
-            f"start {replicas.min} to {replicas.max} replicas, each with {needs.cpu:g} CPUs and {needs.gpu:g} GPUs",
+            f"start {_count(replicas.min, replicas.max)}, each with {needs.cpu:g} CPUs and {needs.gpu:g} GPUs",
             "load, warm up and try the golden rows, then answer",
             "follow promotions and rollbacks" if asked.store else f"answer with this version only: {FOLLOWS} follows",
         ),
     )
+
+
+def _count(fewest: int, most: int) -> str:
+    few = "1 replica" if fewest == 1 else f"{fewest} replicas"
+    return few if most == fewest else f"{few}, up to {most} under load"
 
 
 def _checked_port(config: ServeConfig) -> int:

@@ -92,6 +92,12 @@ def test_a_version_that_breaks_is_refused_and_answers_nobody(raymle, runs, url, 
     assert status(raymle)["champion"] == "1"
 
 
+def test_a_plan_starts_nothing_and_says_what_would_follow(raymle, runs):
+    plan = raymle("serve", "models:/flights@champion", "--plan", "--json").json
+    assert "follow promotions" in plan["steps"][-1]
+    assert "this version only" in raymle("serve", runs["good"], "--plan").out
+
+
 def test_an_upgrade_and_its_way_back_lose_no_request(raymle, runs, url):
     with load.running(calls(url), rate=20) as answers:
         assert raymle("promote", runs["good"], "--json").json["alias"] == "champion"

@@ -103,6 +103,14 @@ def test_a_value_that_does_not_fit_far_down_is_named(tmp_path: Path, last: str, 
     assert "category" in caught.value.hint
 
 
+def test_it_is_named_too_when_only_some_columns_are_read(tmp_path: Path) -> None:
+    text = "a,b,n\n" + "1,true,1\n" * 500_000 + "1,true,far\n"
+    (tmp_path / "t.csv").write_text(text)
+    found = resolve("t.csv", folder=str(tmp_path))
+    with pytest.raises(DataError, match="'n' is number, but holds 'far'"):
+        list(batches(found, ["n"]))
+
+
 def test_a_column_of_words_is_read_as_it_stands_from_its_first_row(tmp_path: Path) -> None:
     text = "n,b\n" + "1.10,true\n" * 500_000 + "old,maybe\n"
     (tmp_path / "t.csv").write_text(text)
