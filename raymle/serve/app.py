@@ -16,7 +16,7 @@ from raymle.records import Schema
 from raymle.serve import arrow, layout, request, wire
 from raymle.serve.admission import Tokens
 from raymle.serve.asgi import App, Reply, Send, no_request, respond, while_connected
-from raymle.serve.card import OPEN, told
+from raymle.serve.card import OPEN, Answers, told
 from raymle.serve.card import Card as Card
 from raymle.serve.limits import Limits, RequestError
 from raymle.serve.request import ARROW, JSON, Asked, Headers, Receive
@@ -91,7 +91,7 @@ class _Service:
     """Who is let in, what they asked for, and that every one of them gets an answer."""
 
     predictions: "_Predictions"
-    answers: dict[str, Callable[[], Reply]]
+    answers: Answers
     limits: Limits
     auth: Tokens | None
     version: Callable[[], str]
@@ -130,7 +130,7 @@ class _Service:
             if scope["path"] == PREDICT and scope["method"] == "POST":
                 asked = await self._asked(headers, receive)
                 return await self.predictions.reply(asked, headers, receive, request_id)
-            return self._tell(scope["path"], scope["method"], headers)
+            return self._tell(scope, headers)
         except RequestError as refused:
             return Reply(wire.error(refused), refused.status, headers=refused.headers)
         except Exception:
@@ -150,7 +150,8 @@ class _Service:
             await request.drain(receive, self.limits)
             raise
 
-    def _tell(self, path: str, method: str, headers: Headers) -> Reply:
+    def _tell(self, scope: Any, headers: Headers) -> Reply:
+        path, method = scope["path"], scope["method"]
         if path != PREDICT and path not in self.answers:
             raise RequestError("there is no such path; they are in /openapi.json", status=404, kind="not_found")
         if path == PREDICT or method not in {"GET", "HEAD"}:
@@ -159,7 +160,7 @@ class _Service:
             raise RequestError(message, status=405, kind="method_not_allowed", headers={"Allow": allowed})
         if path not in OPEN:
             self._admit(headers)
-        return self.answers[path]()
+        return self.answers[path](scope.get("root_path") or "")
 
 
 @final

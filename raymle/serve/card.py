@@ -14,6 +14,10 @@ OPEN = frozenset({"/", "/health/live", "/health/ready"})
 """Paths that need no token: they say nothing of the model where there are tokens."""
 
 
+Answers = dict[str, Callable[[str], Reply]]
+"""What each path answers, given the prefix under which the model is reached."""
+
+
 class Card(NamedTuple):
     """What the app tells of its model."""
 
@@ -33,7 +37,7 @@ def told(
     metrics: Callable[[], bytes] | None,
     page: bool,
     auth: bool,
-) -> dict[str, Callable[[], Reply]]:
+) -> Answers:
     """Return what each path but /predict answers.
 
     Args:
@@ -45,27 +49,27 @@ def told(
         auth: Whether a token is needed; what is open then says nothing of the model.
     """
 
-    def readiness() -> Reply:
+    def readiness(_: str) -> Reply:
         if not ready():
             raise RequestError("the model is not ready", status=503, kind="not_ready", headers={"Retry-After": "1"})
         known = {} if auth else {"model": card.name, "version": card.version()}
         return Reply(wire.encode({"status": "ready"} | known))
 
-    def document() -> Reply:
+    def document(root: str) -> Reply:
         described = openapi(
             card.schema, card.transform, name=card.name, version=card.version(), limits=limits, auth=auth,
             metrics=metrics is not None,
         )  # fmt: skip
-        return Reply(wire.encode(described))
+        return Reply(wire.encode(described | ({"servers": [{"url": root}]} if root else {})))
 
-    answers = {
-        "/health/live": lambda: Reply(wire.encode({"status": "live"})),
+    answers: Answers = {
+        "/health/live": lambda _: Reply(wire.encode({"status": "live"})),
         "/health/ready": readiness,
         "/openapi.json": document,
     }
     if page:
         html = Reply(try_it.page().encode(), content_type="text/html; charset=utf-8", headers=try_it.HEADERS)
-        answers["/"] = lambda: html
+        answers["/"] = lambda _: html
     if metrics is not None:
-        answers["/metrics"] = lambda: Reply(metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        answers["/metrics"] = lambda _: Reply(metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
     return answers

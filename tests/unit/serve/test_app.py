@@ -34,7 +34,7 @@ class Client:
         card = Card(SCHEMA, "churn", lambda: "7", TRANSFORM)
         self.app = application(predict, card, limits=limits, observe=lambda *each: self.told.append(each), **options)
 
-    async def ask(self, body=BODY, headers=JSON, *, path="/predict", method="POST", leave_after=None):
+    async def ask(self, body=BODY, headers=JSON, *, path="/predict", method="POST", leave_after=None, root=""):
         """``body`` is bytes, or chunks, of which None never arrives; the client leaves after some seconds, or never."""
         chunks = [body] if isinstance(body, bytes) else list(body)
         sent: list[Message] = []
@@ -51,7 +51,7 @@ class Client:
 
         scope = {
             "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
-            "root_path": "", "headers": [(name.encode(), value.encode("latin1")) for name, value in headers.items()],
+            "root_path": root, "headers": [(name.encode(), value.encode("latin1")) for name, value in headers.items()],
             "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
         }  # fmt: skip
         await self.app(scope, receive, send)
@@ -267,6 +267,12 @@ def test_other_paths_and_methods_are_typed_too(path, method, expected, allowed):
 
 def test_the_page_can_be_left_out():
     assert ask(b"", client=Client(page=False), path="/", method="GET")[0] == 404
+
+
+def test_the_document_names_the_prefix_under_which_the_model_is_reached():
+    _, document, _ = ask(b"", path="/churn/openapi.json", method="GET", root="/churn")
+    assert document["servers"] == [{"url": "/churn"}]
+    assert "servers" not in ask(b"", path="/openapi.json", method="GET")[1]
 
 
 GUARDED = [("/predict", "POST"), ("/openapi.json", "GET"), ("/metrics", "GET")]
