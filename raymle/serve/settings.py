@@ -44,7 +44,7 @@ def environment(folder: Path, config: ServeConfig) -> dict[str, str]:
     Returns:
         Where Ray brings no HAProxy, the environment of Serve's own proxy, which is slower.
     """
-    program = haproxy.install(folder, certificate=certificate(folder, config))
+    program = haproxy.install(folder, at_once=_at_once(config), certificate=certificate(folder, config))
     if program is None:
         return PROXY
     files = {f"RAY_SERVE_HAPROXY_{name}": str(folder / file) for name, file in HAPROXY_FILES.items()}
@@ -93,7 +93,7 @@ def http(config: ServeConfig) -> dict[str, Any]:
 
 def deployment(config: ServeConfig) -> dict[str, Any]:
     """Return the options of the one deployment: replaced before it is stopped, checked, bounded."""
-    replicas, waiting = config.replicas, config.queue + config.batch.max_size
+    replicas, waiting = config.replicas, _at_once(config)
     scaling: dict[str, Any] = {"num_replicas": replicas.min}
     if replicas.max > replicas.min:
         scaling = {
@@ -116,6 +116,11 @@ def deployment(config: ServeConfig) -> dict[str, Any]:
         "max_constructor_retry_count": 2,
         "max_surge_percent": 100,
     }
+
+
+def _at_once(config: ServeConfig) -> int:
+    """Return how many requests one replica works on: those of a batch, and those that may wait."""
+    return config.queue + config.batch.max_size
 
 
 def _free_port() -> int:
