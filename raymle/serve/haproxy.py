@@ -12,9 +12,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-CLIENT_S, HEAD_S, QUEUE_S = 75, 15, 1
-"""How long a client may be silent, may take to send the head of a request, and waits until a replica has time."""
-PATIENCE = f"timeout client {CLIENT_S}s\n    timeout http-request {HEAD_S}s\n    timeout queue {QUEUE_S}s"
+PATIENCE = "\n    ".join(
+    (
+        "timeout client 75s",
+        "timeout http-request 15s",  # to send the head of a request
+        "timeout queue 1s",  # until a replica has time
+        "timeout check 5s",  # without it, one that has a lot to do is called dead after a quarter of a second
+    )
+)
 BODY = b'{"error":{"type":"unavailable","message":"no replica is ready or has time; try again in a second","rows":[]}}'
 UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
@@ -45,7 +50,7 @@ def edited(config: str, *, unavailable: str, at_once: int, certificate: str | No
         (r"(stats socket .* mode )666", r"\g<1>600"),
         (r"(?m)^ *log .*\n|^ *option (?:httplog|log-health-checks)\n", ""),
         (r"timeout client \d+s", PATIENCE),
-        (r"(?m)^( *server \S+ \S+ check)(?!.*\bbackup\b)", rf"\g<1> maxconn {at_once}"),
+        (r"(?m)^( *server \S+ \S+ check)", rf"\g<1> maxconn {at_once}"),
         (r"http-request return status 404\b.*", "http-request deny deny_status 503"),  # it knows no replica yet
         (r"(errorfile 50[234]) \S+", rf"\g<1> {unavailable}"),
         (r"(?m)(^frontend http_frontend\n *bind .*)$", rf"\g<1>{tls}\n{HEADERS}"),

@@ -61,8 +61,12 @@ def test_a_replica_that_is_gone_is_a_503_to_be_tried_again(edited):
 
 def test_a_replica_is_given_no_more_than_it_can_bear(edited):
     assert "server one 127.0.0.1:9001 check maxconn 264 observe layer4" in edited
-    assert "server fallback 127.0.0.1:9002 check backup" in edited
+    assert "server fallback 127.0.0.1:9002 check maxconn 264 backup" in edited
     assert "timeout queue 1s" in edited
+
+
+def test_a_replica_that_has_a_lot_to_do_is_not_called_dead(edited):
+    assert "timeout check 5s" in edited
 
 
 def test_a_silent_client_does_not_keep_a_connection_for_an_hour(edited):
