@@ -59,11 +59,63 @@ class Schema(Record):
         return tuple(column.name for column in self.columns if role in {column.role, *column.also})
 
 
+class TextInput(Record):
+    """A column of text: so many codes a row, 0 after its end."""
+
+    column: str
+    length: int
+    vocabulary: int
+    """How many codes there are, 0 included."""
+
+
+class SequenceInput(Record):
+    """A column of steps, each with as many values: ``[steps, width]`` of the numbers, step by step."""
+
+    column: str
+    steps: int
+    width: int
+
+
+class ImageInput(Record):
+    """A column of images: ``[channels, height, width]`` of the pixels, 0 to 255."""
+
+    column: str
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def size(self) -> int:
+        """How many pixels a row has."""
+        return self.channels * self.height * self.width
+
+
 class Inputs(Record):
-    """How wide a model's inputs are: how many numbers, and how many codes each category has; code 0 is unseen."""
+    """What a model is given of a row: numbers, a code of each category (0 is unseen), and what is not a single value.
+
+    The values of sequences stand after the numbers, the codes of texts after those of the categories.
+    """
 
     numbers: int
     categories: tuple[int, ...] = ()
+    """How many codes each category has."""
+    sequences: tuple[SequenceInput, ...] = ()
+    texts: tuple[TextInput, ...] = ()
+    images: tuple[ImageInput, ...] = ()
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """How many numbers, codes and pixels a row has in all."""
+        return (
+            self.numbers + sum(each.steps * each.width for each in self.sequences),
+            len(self.categories) + sum(each.length for each in self.texts),
+            sum(each.size for each in self.images),
+        )
+
+    @property
+    def is_table(self) -> bool:
+        """Whether every input is a single value."""
+        return not (self.sequences or self.texts or self.images)
 
 
 class Drift(Record):

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
 from raymle.data import hashes, split
+from raymle.data.encoded import Encoded
 from raymle.data.hashes import Hashes
 from raymle.data.schema import Contract, conform
 from raymle.data.split import Rule, Sides
 from raymle.data.statistics import Partial
-from raymle.data.transform import Encoded, Transform
+from raymle.data.transform import Transform
 from raymle.records import Schema
 
 Transforms = Callable[[pa.RecordBatch], pa.RecordBatch]
@@ -158,5 +159,5 @@ class Encode:
         opened = {}
         for place, name in enumerate(split.SIDES[:2]):
             mine = open_sides == place  # whole rows are gathered faster once they are encoded
-            opened[name] = Encoded(encoded.numbers[mine], encoded.codes[mine]), target[mine]
+            opened[name] = encoded.rows(mine), target[mine]
         return Written(opened, raw.filter(pa.array(sealed)), seen.identity[sealed], seen.content[sealed])

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from raymle.data.encoded import Encoded, together
 from raymle.data.statistics import MOMENTS, Moments, Partial, numbers_of
 from raymle.records import Inputs, Record, Schema
 
@@ -42,13 +43,6 @@ class Category(Record):
     values: tuple[str, ...]
     missing: int
     """Code of a null: 0, or one of its own when train had nulls."""
-
-
-class Encoded(NamedTuple):
-    """Inputs of a batch: float32 ``[n, a]`` and int32 ``[n, b]``."""
-
-    numbers: NDArray[np.float32]
-    codes: NDArray[np.int32]
 
 
 @final
@@ -81,12 +75,13 @@ class Transform:
         """Encode a conformed batch or table."""
         if isinstance(batch, pa.Table):
             parts = [self.apply(part) for part in batch.to_batches()]
-            return Encoded(*map(np.concatenate, zip(*parts, strict=True))) if parts else self._empty()
+            return together(parts) if parts else self._empty()
         return Encoded(self._numbers(batch), self._codes(batch))
 
     def _empty(self) -> Encoded:
-        inputs = self.inputs
-        return Encoded(np.empty((0, inputs.numbers), np.float32), np.empty((0, len(inputs.categories)), np.int32))
+        numbers, codes, pixels = self.inputs.widths
+        images = np.empty((0, pixels), np.uint8) if pixels else None
+        return Encoded(np.empty((0, numbers), np.float32), np.empty((0, codes), np.int32), images)
 
     def _numbers(self, batch: pa.RecordBatch) -> NDArray[np.float32]:
         """Scale a few thousand rows at a time: columns become rows in the processor's cache, not in memory."""

@@ -93,7 +93,7 @@ def measure(splits: Splits, bundle: Path, *, config: EvaluateConfig, folder: str
 
 def _on_validation(splits: Splits, bundle: Bundle, extra: Mapping[str, metrics.UserMetric]) -> Judged:
     arrays = shards.load(splits, "validation")
-    predicted = bundle.predict_arrays(arrays.numbers, arrays.codes)
+    predicted = bundle.predict_encoded(arrays.rows(slice(None)))
     return Judged(bundle.schema, np.asarray(arrays.target), predicted, extra)
 
 

@@ -41,14 +41,17 @@ def build(config: ModelConfig, inputs: Inputs, outputs: int, *, folder: str = ".
 
 def _try(module: nn.Module, config: ModelConfig, inputs: Inputs, outputs: int) -> None:
     """Call the user's module on two empty rows, so that what does not fit is told before an epoch is trained."""
-    numbers, codes = torch.zeros(2, inputs.numbers), torch.zeros(2, len(inputs.categories), dtype=torch.int64)
+    numbers, codes, pixels = inputs.widths
+    empty = {"numbers": torch.zeros(2, numbers), "categories": torch.zeros(2, codes, dtype=torch.int64)}
+    if pixels:
+        empty["pixels"] = torch.zeros(2, pixels, dtype=torch.uint8)
     try:
         with torch.no_grad():
-            shape = tuple(module.eval()(numbers=numbers, categories=codes).shape)
+            shape = tuple(module.eval()(**empty).shape)
     except Exception as error:  # the user's module may raise anything
         raise SpecError(
             f"model.type {config.type}: its module fails on two rows: {type(error).__name__}: {error}",
-            hint="it is called module(numbers=float32 [n, a], categories=int64 [n, b])",
+            hint="it is called module(numbers=float32 [n, a], categories=int64 [n, b]); with images, pixels=uint8 [n, c] too",
         ) from error
     module.train()
     if shape != (2, outputs):

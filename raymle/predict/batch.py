@@ -46,8 +46,7 @@ def _answers(bundle: Bundle, known: pa.RecordBatch) -> NDArray[np.float64]:
     step = known.num_rows if bundle.contents.is_trees else ROWS_AT_ONCE
     with np.errstate(all="ignore"):  # what is not finite is put aside
         parts = [
-            bundle.predict_arrays(inputs.numbers[start : start + step], inputs.codes[start : start + step])
-            for start in range(0, known.num_rows, step)
+            bundle.predict_encoded(inputs.rows(slice(start, start + step))) for start in range(0, known.num_rows, step)
         ]
     return np.concatenate(parts)
 

@@ -138,7 +138,7 @@ class Learner:
         learned.done += 1
 
     def _loss_of(self, train: Arrays, rows: npt.NDArray[np.int64]) -> Tensor:
-        inputs = as_inputs(train.numbers[rows], train.codes[rows], self.world.device)
+        inputs = as_inputs(train.rows(rows), self.world.device)
         targets = self.objective.targets(train.target[rows]).to(self.world.device)
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             outputs = self.module(**inputs)

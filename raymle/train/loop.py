@@ -185,7 +185,7 @@ def validate(module: nn.Module, validation: Arrays, objective: Objective, world:
     parts = np.array_split(np.arange(len(validation.numbers)), world.size)
     mine = slice(parts[world.rank][0], parts[world.rank][-1] + 1) if len(parts[world.rank]) else slice(0, 0)
     module.eval()
-    raw = world.gather(forward(module, validation.numbers[mine], validation.codes[mine], objective.outputs))
+    raw = world.gather(forward(module, validation.rows(mine), objective.outputs))
     with torch.inference_mode():
         loss = objective.judging()(torch.from_numpy(raw), objective.targets(validation.target))
     score = objective.score(validation.target, objective.predictions(raw))

@@ -19,7 +19,7 @@ def model(bench, monkeypatch):
         transform=fake.transform,
         predict=fake.predict,
         labelled=fake.labelled,
-        predict_arrays=lambda numbers, codes: np.stack([1 - numbers[:, 0], numbers[:, 0]], axis=1),
+        predict_encoded=lambda rows: np.stack([1 - rows.numbers[:, 0], rows.numbers[:, 0]], axis=1),
         contents=SimpleNamespace(model=ModelConfig(), transforms=()),
     )
     monkeypatch.setattr(evaluator, "load", lambda path: loaded)

@@ -1,0 +1,35 @@
+"""Rows as a model takes them: what the transform gives and the network is called with."""
+
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Encoded(NamedTuple):
+    """Inputs of some rows; ``records.Inputs`` says what stands in which columns."""
+
+    numbers: NDArray[np.float32]
+    """``[n, a]``: the numbers, then the values of sequences."""
+    codes: NDArray[np.int32]
+    """``[n, b]``: a code of each category, then the codes of texts."""
+    pixels: NDArray[np.uint8] | None = None
+    """``[n, c]``: the pixels of images; None where there is no image."""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def rows(self, which: Any) -> Self:
+        """Return some of the rows: a slice, places or a mask."""
+        pixels = None if self.pixels is None else self.pixels[which]
+        return type(self)(self.numbers[which], self.codes[which], pixels)
+
+
+def together(parts: list[Encoded]) -> Encoded:
+    """Put rows under each other; there is at least one part."""
+    pixels = [part.pixels for part in parts if part.pixels is not None]
+    return Encoded(
+        np.concatenate([part.numbers for part in parts]),
+        np.concatenate([part.codes for part in parts]),
+        np.concatenate(pixels) if pixels else None,
+    )
