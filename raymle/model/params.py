@@ -19,10 +19,10 @@ class LinearParams(Section):
     """Parameters of a linear model: none."""
 
 
-class MlpParams(Section):
-    """Parameters of a multi-layer perceptron."""
+class HeadParams(Section):
+    """Parameters of the layers that see all inputs of a row."""
 
-    hidden: tuple[Width, ...] = (256, 128)
+    hidden: tuple[Width, ...] = (128,)
     """Width of each hidden layer."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of each hidden layer that is dropped in training."""
@@ -32,6 +32,13 @@ class MlpParams(Section):
     """What normalises each hidden layer."""
     embedding: Width | None = None
     """Width of every category's embedding; null takes 1.6 * codes ** 0.56, at most 50."""
+
+
+class MlpParams(HeadParams):
+    """Parameters of a multi-layer perceptron."""
+
+    hidden: tuple[Width, ...] = (256, 128)
+    """Width of each hidden layer."""
 
 
 class TreesParams(Section):
