@@ -51,7 +51,7 @@ def _try(module: nn.Module, config: ModelConfig, inputs: Inputs, outputs: int) -
     except Exception as error:  # the user's module may raise anything
         raise SpecError(
             f"model.type {config.type}: its module fails on two rows: {type(error).__name__}: {error}",
-            hint="it is called module(numbers=float32 [n, a], categories=int64 [n, b]), with images pixels=uint8 [n, c]",
+            hint="it is called module(numbers=float32 [n, a], categories=int64 [n, b]), with images pixels too",
         ) from error
     module.train()
     if shape != (2, outputs):

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from raymle.records import Inputs
@@ -24,11 +25,12 @@ class Parts(NamedTuple):
 
 def parts(inputs: Inputs, numbers: Tensor, categories: Tensor, pixels: Tensor | None = None) -> Parts:
     """Cut what a network is called with into its inputs."""
-    plain, *sequences = numbers.split([inputs.numbers, *(each.steps * each.width for each in inputs.sequences)], 1)
-    codes, *texts = categories.split([len(inputs.categories), *(each.length for each in inputs.texts)], 1)
+    lengths = [each.steps * each.width for each in inputs.sequences]
+    plain, *sequences = torch.split(numbers, [inputs.numbers, *lengths], dim=1)
+    codes, *texts = torch.split(categories, [len(inputs.categories), *(each.length for each in inputs.texts)], dim=1)
     images: list[Tensor] = []
     if pixels is not None and inputs.images:
-        images = list((pixels.float() / 255).split([each.size for each in inputs.images], 1))
+        images = list(torch.split(pixels.float() / 255, [each.size for each in inputs.images], dim=1))
     return Parts(
         plain,
         codes,
