@@ -4,7 +4,7 @@ import os
 from difflib import get_close_matches
 from typing import Any
 
-from raymle import data, evaluate, runtime, tune
+from raymle import data, evaluate, parents, runtime, tune
 from raymle import train as training
 from raymle.config import Spec, TuneConfig, WorkersRange
 from raymle.errors import ResourceError, SpecError, UsageError
@@ -70,6 +70,7 @@ def decisive(spec: Spec, schema: Schema) -> str:
 def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     """Check everything and say what a verb would do; nothing is started, nothing is written."""
     check(spec)
+    parents.find(spec)
     search = tune.check(spec) if verb == "tune" else None
     needs_ray = "a search runs on Ray Tune" if verb == "tune" else why_ray(spec)
     found = locate(spec, source)

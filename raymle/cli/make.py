@@ -99,6 +99,8 @@ def trained_document(record: "records.Trained") -> dict[str, Any]:
         "seconds": record.seconds,
         "execution": record.execution,
     }
+    if record.pretrained:
+        document["pretrained"] = record.pretrained.model_dump(mode="json")
     study = record.study
     return document | ({"study": study.model_dump(mode="json"), "epochs_saved": study.epochs_saved} if study else {})
 

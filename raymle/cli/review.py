@@ -56,6 +56,11 @@ def show(run: RunName, storage: Storage = None, json: Json = False) -> Answer:
     report = store.root / "runs" / run_id / "report.html"
     reason = shelf.reason(store, run_id)
     text = trained_text(record) + (f"\n\nwhy it {record.status}: {reason}" if reason else "")
+    if found := record.pretrained:
+        head, *rows = found.table
+        parent = found.parent.run_id or found.parent.asked
+        about = [f"pretrained from {parent}, version {found.parent.version[:12]}", *found.classes, *found.notes]
+        text += "\n\n" + "\n".join([*about, "", table(head, rows)])
     text += f"\n\nreproduced: {made_again.verdict} at {made_again.at}" if made_again else ""
     return Answer(document, text, json, note=f"report: {report}" if report.exists() else "")
 

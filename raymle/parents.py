@@ -1,0 +1,174 @@
+"""Where the first weights of a training come from: found once, kept in the storage, and recorded with the run.
+
+pretrained/<version>/   weights.safetensors, and of a bundle bundle.json and transform.json: whatever becomes of it
+runs/<run>/parent.json  what the run goes on from
+"""
+
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors import SafetensorError, safe_open
+
+from raymle import references, tracking
+from raymle.ancestry import Parent
+from raymle.config import Spec
+from raymle.errors import ArtifactError, ConflictError, SecurityError, SpecError
+from raymle.evaluate import gate
+from raymle.folders import MANIFEST, commit, digest, draft_folder, verify
+from raymle.model import PICKLES, read_contents
+from raymle.records import Fitted, Splits
+from raymle.store import Store
+from raymle.tracking import shelf
+
+KEPT = ("weights.safetensors", "bundle.json", "transform.json")
+SUFFIX = ".safetensors"
+
+
+class Found(NamedTuple):
+    """A source of weights on this machine: a bundle's folder or a file, and the run that made it if that is known."""
+
+    path: Path
+    run_id: str = ""
+
+
+def find(spec: Spec) -> Found | None:
+    """Find what ``train.pretrained.from`` names, and check it before anything is prepared; None when it names nothing.
+
+    Raises:
+        ArtifactError: there is no such model, or it is damaged.
+        SecurityError: it is a pickle.
+        SpecError: it is another kind of model, or its layers have other shapes.
+    """
+    asked = spec.train.pretrained.source
+    if asked is None:
+        return None
+    here = Path(spec.folder, asked).expanduser()
+    if here.suffix.lower() in PICKLES:
+        raise SecurityError(
+            f"train.pretrained.from {asked} is a pickle: loading it could run any code, so it is never opened",
+            hint="save its weights with safetensors.torch.save_file, and name that file",
+        )
+    if here.suffix == SUFFIX:
+        _check_file(here)
+        return Found(here)
+    found = Found(here) if references.is_bundle(str(here)) else _model(asked, spec)
+    verify(found.path, deep=True)
+    _check_bundle(found.path, spec)
+    return found
+
+
+def keep(store: Store, found: Found, asked: str) -> Parent:
+    """Keep the weights in a storage, once for all runs that go on from them: their source may change or go."""
+    is_file = found.path.is_file()
+    version = str(digest(found.path if is_file else found.path / MANIFEST)["sha256"])
+    folder = f"pretrained/{version[:16]}"
+    if MANIFEST not in store.names(folder):
+        draft = draft_folder(store.root)
+        try:
+            for source in [found.path] if is_file else [found.path / name for name in KEPT]:
+                shutil.copy(source, draft / (KEPT[0] if is_file else source.name))
+            with suppress(ConflictError):  # it is here already, perhaps by another process
+                commit(draft, store.root / folder)
+            store.publish(folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return Parent(asked=asked, folder=folder, storage=store.uri, version=version, run_id=found.run_id)
+
+
+def begin(spec: Spec, store: Store, resumed: str | None) -> Parent | None:
+    """Return what a new run goes on from, or what a resumed one went on from when it began; None from scratch."""
+    asked = spec.train.pretrained.source
+    if asked is None:
+        return None
+    if resumed:
+        try:
+            return moved(Parent.model_validate_json(store.read(_name(resumed))), store)
+        except ArtifactError:  # it was killed before that was known
+            pass
+    found = find(spec)
+    return keep(store, found, asked) if found else None
+
+
+def moved(parent: Parent, store: Store) -> Parent:
+    """Return a recorded parent as it is found in a storage, which may have another address now."""
+    return parent.model_copy(update={"storage": store.uri})
+
+
+def note(run: tracking.Run, store: Store, parent: Parent | None) -> None:
+    """Record with a run what it goes on from."""
+    if parent is None:
+        return
+    store.write_new(_name(run.id), parent.model_dump_json(indent=1).encode())
+    run.tags({"raymle.pretrained_from": parent.run_id or parent.asked, "raymle.pretrained_version": parent.version})
+
+
+def warned(fitted: Fitted, spec: Spec, store: Store, splits: Splits) -> Fitted:
+    """Add a warning when the run that the weights are from may have trained on rows that are sealed here."""
+    parent = fitted.pretrained.parent.run_id if fitted.pretrained else ""
+    if not parent or not splits.rows["test"]:
+        return fitted
+    try:
+        theirs = shelf.load_spec(store, parent)
+        schema = read_contents(store.fetch(f"runs/{parent}/bundle")).data_schema
+    except ArtifactError:  # it is not in this storage any more
+        return fitted
+    why = gate.may_have_trained((spec, splits.data_schema), (theirs, schema))
+    if not why or not _shares_rows(spec, theirs):
+        return fitted
+    told = f"run {parent}, whose weights were loaded, may have trained on rows that are sealed here: {why}"
+    return fitted.model_copy(update={"warnings": (told, *fitted.warnings)})
+
+
+def _shares_rows(spec: Spec, theirs: Spec) -> bool:
+    """Whether two runs may have rows in common: other sources are other rows, as far as anybody can know."""
+    return spec.data.source == theirs.data.source
+
+
+def _name(run_id: str) -> str:
+    return f"runs/{run_id}/parent.json"
+
+
+def _model(asked: str, spec: Spec) -> Found:
+    """Find a run or a registered model.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if "://" not in spec.storage and not Path(spec.storage).is_dir():
+        raise ArtifactError(
+            f"train.pretrained.from {asked}: there is no storage {spec.storage}",
+            hint="train a first model there, or name the folder of a bundle",
+        )
+    located = references.model(asked, spec.storage)
+    return Found(located.bundle, located.run_id)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise ArtifactError(f"train.pretrained.from: there is no file {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            names = [*file.keys()]
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"train.pretrained.from {path} is no safetensors file: {error}") from None
+    if not names:
+        raise ArtifactError(f"train.pretrained.from {path} holds no weights")
+
+
+def _check_bundle(bundle: Path, spec: Spec) -> None:
+    """Compare a bundle's network with the one that the spec describes, given the bundle's own inputs and outputs."""
+    contents, asked = read_contents(bundle), str(spec.train.pretrained.source)
+    if contents.model.type != spec.model.type:
+        raise SpecError(
+            f"train.pretrained.from {asked} is a model of type {contents.model.type}, and model.type is "
+            f"{spec.model.type}",
+            hint=f"set model.type={contents.model.type}, with params {json.dumps(dict(contents.model.params))}",
+        )
+    from raymle.model import pretrained
+    from raymle.model.build import build
+
+    module = build(spec.model, contents.inputs, contents.outputs, folder=spec.folder)
+    pretrained.check(module, pretrained.read(bundle, asked), spec.train.pretrained)
