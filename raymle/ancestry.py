@@ -42,7 +42,7 @@ class Pretrained(Record):
     new: tuple[str, ...] = ()
     """Classes whose outputs start fresh."""
     gone: tuple[str, ...] = ()
-    """Classes whose outputs are not used any more."""
+    """Classes that only the parent knows."""
     notes: tuple[str, ...] = ()
     """Columns and words that only one of the two knows."""
     warnings: tuple[str, ...] = ()

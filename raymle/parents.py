@@ -21,7 +21,7 @@ from raymle.folders import MANIFEST, commit, digest, draft_folder, verify
 from raymle.model import PICKLES, read_contents
 from raymle.records import Fitted, Splits
 from raymle.store import Store
-from raymle.tracking import shelf
+from raymle.tracking import claims, shelf
 
 KEPT = ("weights.safetensors", "bundle.json", "transform.json")
 SUFFIX = ".safetensors"
@@ -60,36 +60,38 @@ def find(spec: Spec) -> Found | None:
     return found
 
 
-def keep(store: Store, found: Found, asked: str) -> Parent:
-    """Keep the weights in a storage, once for all runs that go on from them: their source may change or go."""
-    is_file = found.path.is_file()
-    version = str(digest(found.path if is_file else found.path / MANIFEST)["sha256"])
-    folder = f"pretrained/{version[:16]}"
-    if MANIFEST not in store.names(folder):
-        draft = draft_folder(store.root)
-        try:
-            for source in [found.path] if is_file else [found.path / name for name in KEPT]:
-                shutil.copy(source, draft / (KEPT[0] if is_file else source.name))
-            with suppress(ConflictError):  # it is here already, perhaps by another process
-                commit(draft, store.root / folder)
-            store.publish(folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    return Parent(asked=asked, folder=folder, storage=store.uri, version=version, run_id=found.run_id)
+def begin(spec: Spec, store: Store, resumed: str | None) -> Found | None:
+    """Find what a new run goes on from; None from scratch, and for a run that goes on and has it already."""
+    known = recorded(store, resumed) if resumed else None
+    return None if known and MANIFEST in store.names(known.folder) else find(spec)
 
 
-def begin(spec: Spec, store: Store, resumed: str | None) -> Parent | None:
-    """Return what a new run goes on from, or what a resumed one went on from when it began; None from scratch."""
-    asked = spec.train.pretrained.source
-    if asked is None:
-        return None
-    if resumed:
-        try:
-            return moved(Parent.model_validate_json(store.read(_name(resumed))), store)
-        except ArtifactError:  # it was killed before that was known
-            pass
-    found = find(spec)
-    return keep(store, found, asked) if found else None
+def keep(run: tracking.Run, store: Store, found: Found | None, asked: str | None) -> Parent | None:
+    """Record with a run what it goes on from, and keep that in the storage: the source may change or go.
+
+    Args:
+        run: The run; one that goes on has a parent already.
+        store: Where the weights are kept, once for all runs that go on from them.
+        found: What ``begin`` found.
+        asked: ``train.pretrained.from``.
+    """
+    if found is None or asked is None:
+        return recorded(store, run.id)
+    version = str(digest(found.path if found.path.is_file() else found.path / MANIFEST)["sha256"])
+    parent = Parent(
+        asked=asked, folder=f"pretrained/{version[:16]}", storage=store.uri, version=version, run_id=found.run_id
+    )
+    store.write_new(_name(run.id), parent.model_dump_json(indent=1).encode())  # first, so that it is not removed
+    if MANIFEST not in store.names(parent.folder):
+        _copy(store, found.path, parent.folder)
+    run.tags({"raymle.pretrained_from": parent.run_id or asked, "raymle.pretrained_version": version})
+    return parent
+
+
+def recorded(store: Store, run_id: str) -> Parent | None:
+    """Return what a run was recorded to go on from, if anything."""
+    known = claims.read(store, _name(run_id))
+    return moved(Parent.model_validate(known), store) if known else None
 
 
 def moved(parent: Parent, store: Store) -> Parent:
@@ -97,12 +99,17 @@ def moved(parent: Parent, store: Store) -> Parent:
     return parent.model_copy(update={"storage": store.uri})
 
 
-def note(run: tracking.Run, store: Store, parent: Parent | None) -> None:
-    """Record with a run what it goes on from."""
-    if parent is None:
-        return
-    store.write_new(_name(run.id), parent.model_dump_json(indent=1).encode())
-    run.tags({"raymle.pretrained_from": parent.run_id or parent.asked, "raymle.pretrained_version": parent.version})
+def garbage(store: Store) -> list[str]:
+    """Remove the weights that no run goes on from any more; return their folders."""
+    if not store.names("pretrained"):
+        return []
+    begun = [recorded(store, run_id) for run_id in store.names("runs")]
+    made = [each.pretrained.parent for each in shelf.every(store) if each.pretrained]
+    used = {parent.folder for parent in [*begun, *made] if parent}
+    unused = [folder for name in store.names("pretrained") if (folder := f"pretrained/{name}") not in used]
+    for folder in unused:
+        store.remove(folder)
+    return unused
 
 
 def warned(fitted: Fitted, spec: Spec, store: Store, splits: Splits) -> Fitted:
@@ -125,6 +132,19 @@ def warned(fitted: Fitted, spec: Spec, store: Store, splits: Splits) -> Fitted:
 def _shares_rows(spec: Spec, theirs: Spec) -> bool:
     """Whether two runs may have rows in common: other sources are other rows, as far as anybody can know."""
     return spec.data.source == theirs.data.source
+
+
+def _copy(store: Store, source: Path, folder: str) -> None:
+    """Copy a file of weights, or what is needed of a bundle, into a storage."""
+    draft = draft_folder(store.root)
+    try:
+        for path in [source] if source.is_file() else [source / name for name in KEPT]:
+            shutil.copy(path, draft / (KEPT[0] if source.is_file() else path.name))
+        with suppress(ConflictError):  # it is here already, perhaps by another process
+            commit(draft, store.root / folder)
+        store.publish(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _name(run_id: str) -> str:

@@ -40,7 +40,7 @@ def train(
             return earlier
         begun = resuming.unfinished(store, resume, spec, take_over=take_over) if resume else None
         key = keys.of(store, begun) if begun else key
-        parent = parents.begin(spec, store, begun)
+        start = parents.begin(spec, store, begun)
         with runtime.starting(execution) as ray:
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
@@ -57,7 +57,7 @@ def train(
                 resumed=begun,
                 take_over=take_over,
             ) as run:
-                parents.note(run, store, parent)
+                parent = parents.keep(run, store, start, spec.train.pretrained.source)
                 epochs = fit(spec, store, splits, run.id, parent)
                 ray.wait()
                 with resuming.stopping(store, run.id, keeps=training.keeps(spec.train, spec.model)):
@@ -90,7 +90,7 @@ def search(
             return earlier
         begun = resuming.study(store, resume, spec, take_over=take_over) if resume else None
         key = keys.held_by(store, begun) if begun else key
-        parent = parents.begin(spec, store, begun)
+        start = parents.begin(spec, store, begun)
         with runtime.starting(execution) as ray:
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
@@ -103,7 +103,7 @@ def search(
                 spec, store, splits, kind="study", key=key, execution=execution, clock=clock,
                 resumed=begun, take_over=take_over,
             ) as run:  # fmt: skip
-                parents.note(run, store, parent)
+                parent = parents.keep(run, store, start, spec.train.pretrained.source)
                 tune.warm()
                 ray.wait()
                 found = tune.search(config, spec, splits, metric=metric, store=store, run=run, parent=parent)

@@ -5,7 +5,7 @@ its code is another one; a number keeps its weights, which take up the differenc
 output. What the loaded network has never seen has no say in a loaded layer: its columns of weights begin at 0.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import NamedTuple, final
@@ -61,6 +61,18 @@ def _head(module: nn.Module, outputs: int) -> dict[str, int]:
     weights = module.get_submodule(scope).named_parameters(prefix=scope, recurse=False)
     sizes = {name: len(weight) for name, weight in weights}
     return dict.fromkeys(sizes, 0) if set(sizes.values()) == {outputs} else {}
+
+
+def renumbered(module: nn.Module, theirs: Weights) -> Weights:
+    """Return their weights under our names: a perceptron's layers have other numbers when only one has dropout."""
+    if not isinstance(module, Mlp):
+        return theirs
+    ours, others = _numbered(module.state_dict()), _numbered(theirs)
+    if len(ours) != len(others):
+        return theirs
+    layers = dict(zip(others, ours, strict=True))
+    named = ((*name.rpartition("."), values) for name, values in theirs.items())
+    return {f"{layers.get(layer, layer)}{dot}{name}": values for layer, dot, name, values in named}
 
 
 def inputs(where: Anatomy, sides: Sides, theirs: Weights, ours: Weights) -> Grafts:
@@ -132,6 +144,12 @@ def some(names: Sequence[str], most: int = 5) -> str:
     """Join the first few names and count the rest."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def _numbered(names: Iterable[str]) -> list[str]:
+    """Return the layers of a perceptron in their order."""
+    found = {name.rpartition(".")[0] for name in names if name.startswith("layers.")}
+    return sorted(found, key=lambda layer: int(layer.rpartition(".")[2]))
 
 
 def _pairs(sides: Sides) -> list[int | None]:

@@ -1,7 +1,7 @@
 """The first weights of a network from those of another one: what is loaded, what starts fresh, what is frozen. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -18,7 +18,7 @@ from raymle.model.bundle import WEIGHTS, read_transform
 from raymle.model.contents import Contents, read_contents
 from raymle.model.grafting import Graft
 from raymle.model.layers import layer_of, layers_of, matched, turns
-from raymle.model.matching import Sides, anatomy, differences, inputs, outputs, some
+from raymle.model.matching import Sides, anatomy, differences, inputs, outputs, renumbered, some
 
 EXCLUDE, TRAINABLE = "train.pretrained.exclude", "train.pretrained.trainable"
 
@@ -84,6 +84,7 @@ def start(
     Raises:
         SpecError: a glob means no layer, a layer does not fit, or none is loaded or trained.
     """
+    source = replace(source, tensors=renumbered(module, source.tensors))
     fresh, tied = module.state_dict(), _tied(module)
     excluded = matched(config.exclude, [*fresh], EXCLUDE)
     grafts = grafts_of(module, source, contents, transform)
@@ -186,7 +187,7 @@ def _record(
     return Pretrained(
         parent=parent, layers=layers, kept=kept,
         new=tuple(name for name in here if name not in kept) if there else (),
-        gone=tuple(name for name in there if name not in kept) if here else (),
+        gone=tuple(name for name in there if name not in here) if here else (),
         notes=tuple(_notes(module, source, transform)), warnings=tuple(_warnings(layers, module, source, transform)),
     )  # fmt: skip
 

@@ -209,6 +209,15 @@ def test_a_misfit_can_be_excluded_as_the_hint_says():
     assert [layer.origin for layer in record.layers] == ["fresh"] * 4 + ["loaded"] * 2
 
 
+def test_dropout_moves_no_layer_to_another_one():
+    from_, old = source(transform(), mlp((8, 6)))
+    record, new = start(transform(), mlp((8, 6), dropout=0.5), from_)
+    table = rows(HERE, {})
+    assert np.array_equal(raw(new, transform(), table), raw(old, transform(), table))
+    assert [layer.name for layer in record.layers][::2] == ["layers.0.weight", "layers.3.weight", "layers.6.weight"]
+    assert record.warnings == ()
+
+
 def test_an_embedding_that_became_narrower_is_a_misfit():
     from_, _ = source(transform(categories={"colour": ["red", "green"]}), mlp(embedding=5))
     with pytest.raises(SpecError, match=r"embeddings\.0\.weight is \[3, 4\] here"):
