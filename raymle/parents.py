@@ -18,10 +18,11 @@ from raymle.config import Spec
 from raymle.errors import ArtifactError, ConflictError, SecurityError, SpecError
 from raymle.evaluate import gate
 from raymle.folders import MANIFEST, commit, digest, draft_folder, verify
+from raymle.loader import environment
 from raymle.model import PICKLES, read_contents
 from raymle.records import Fitted, Splits
-from raymle.store import Store
-from raymle.tracking import claims, shelf
+from raymle.store import Store, open_store
+from raymle.tracking import claims, registry, shelf
 
 KEPT = ("weights.safetensors", "bundle.json", "transform.json")
 SUFFIX = ".safetensors"
@@ -45,7 +46,7 @@ def find(spec: Spec) -> Found | None:
     asked = spec.train.pretrained.source
     if asked is None:
         return None
-    here = Path(spec.folder, asked).expanduser()
+    here = Path(spec.folder) / Path(asked).expanduser()
     if here.suffix.lower() in PICKLES:
         raise SecurityError(
             f"train.pretrained.from {asked} is a pickle: loading it could run any code, so it is never opened",
@@ -157,11 +158,16 @@ def _model(asked: str, spec: Spec) -> Found:
     Raises:
         ArtifactError: there is none.
     """
-    if "://" not in spec.storage and not Path(spec.storage).is_dir():
+    is_registered = asked.startswith(references.REGISTERED)
+    is_elsewhere = is_registered and (spec.tracking.uri or environment("MLFLOW_TRACKING_URI"))
+    if "://" not in spec.storage and not Path(spec.storage).is_dir() and not is_elsewhere:
         raise ArtifactError(
             f"train.pretrained.from {asked}: there is no storage {spec.storage}",
             hint="train a first model there, or name the folder of a bundle",
         )
+    if is_registered:
+        version = registry.resolve(spec.tracking, open_store(spec.storage), asked)
+        return Found(version.bundle, version.run_id)
     located = references.model(asked, spec.storage)
     return Found(located.bundle, located.run_id)
 

@@ -88,7 +88,7 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
         f"prepare {found.name}, about {found.bytes / 2**20:.1f} MB once decoded",
         f"split by {spec.split.method}, the test rows sealed",
         _trials(spec, search, execution) if search
-        else f"train at most {spec.train.epochs} epochs with {spec.train.workers} worker(s)",
+        else f"train at most {spec.train.epochs} epochs with {spec.train.workers} worker(s)" + _begun(spec),
         f"evaluate on validation, and record in {spec.storage}",
     )  # fmt: skip
     return Plan(
@@ -96,6 +96,12 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
         why=execution.why, steps=steps, seconds=round(seconds, 1),
         dollars=round(prices.cost(seconds, price), 4),
     )  # fmt: skip
+
+
+def _begun(spec: Spec) -> str:
+    """Say where the first weights come from; empty when it is the seed."""
+    source = spec.train.pretrained.source
+    return f", beginning with the weights of {source}" if source else ""
 
 
 def inferred(spec: Spec) -> Schema:

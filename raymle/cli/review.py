@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raymle.cli.answer import Answer, table, verb
-from raymle.cli.make import trained_document, trained_text
+from raymle.cli.make import pretrained_document, trained_document, trained_text
 from raymle.cli.options import Json, Profile, RunName, Storage, home
 from raymle.errors import SetupError
 
@@ -50,6 +50,7 @@ def show(run: RunName, storage: Storage = None, json: Json = False) -> Answer:
     made_again = notes.reproduced(store, run_id)
     document = {
         **trained_document(record),
+        **pretrained_document(record),
         "spec": spec.model_dump(mode="json"),
         "reproduced": made_again.model_dump(mode="json") if made_again else None,
     }

@@ -197,7 +197,7 @@ def _scales(sides: Sides, *, width: int) -> tuple[Tensor, Tensor]:
     """
     ratio, shift = torch.ones(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
     for mine, place in zip(sides.ours.numbers, _numbers(sides), strict=False):
-        if place != NEW:
+        if place != NEW and place < len(sides.theirs.numbers):
             other = sides.theirs.numbers[place]
             ratio[place], shift[place] = mine.std / other.std, (mine.mean - other.mean) / other.std
     return ratio, shift

@@ -57,6 +57,8 @@ def record_result(
         run.metrics({f"{label}/{name}": value for name, value in values.items()})
     run.metrics({f"seconds/{name}": value for name, value in trained.seconds.items()})
     run.metrics({"best_epoch": trained.best_epoch, "workers": trained.workers})
+    if trained.pretrained and not (out / "pretrained.json").exists():  # it is in an object store
+        (out / "pretrained.json").write_text(trained.pretrained.model_dump_json(indent=1))
     for name in ("report.html", "plots", "pretrained.json", "stdout.log"):
         if (out / name).exists():
             run.artifact(out / name)

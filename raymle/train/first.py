@@ -40,12 +40,21 @@ def begin(task: Task, parent: Parent, transform: Transform) -> tuple[Task, Pretr
         start = pretrained.start(
             task.module(), source, task.train.pretrained, parent=parent, contents=task.contents, transform=transform
         )
-        tensors, found = start.tensors, start.record
+        tensors, found = start.tensors, in_time(start.record, task.train.epochs)
         if store:
             store.write_new(name_of(task.run), found.model_dump_json(indent=1).encode())
         for line in told(found):
             say(line)
     return replace(task, start=tensors, layers=found.layers), found
+
+
+def in_time(found: Pretrained, epochs: int) -> Pretrained:
+    """Add a warning when layers would be unfrozen after the last epoch."""
+    late = {layer.name.rpartition(".")[0] for layer in found.layers if layer.since > epochs}
+    if not late:
+        return found
+    told = f"train.epochs {epochs} is too few to unfreeze {pretrained.some(sorted(late))}"
+    return found.model_copy(update={"warnings": (*found.warnings, told)})
 
 
 def recorded(store: Store, run: str) -> Pretrained | None:

@@ -55,6 +55,8 @@ def epochs(reference: str, folder: str) -> Callable[..., Generator[Epoch, bool |
         world: World,
     ) -> Generator[Epoch, bool | None, Best]:
         context = Context(config, module.to(world.device), train, validation, objective, world)
+        if config.pretrained.source:
+            hush(module)
         best = Best(workers=world.size)
         for metrics in reports(function, context, reference):
             require_in_step(module, world, best.epochs + 1)
