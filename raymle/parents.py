@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from raymle import references, tracking
+from raymle import data, references, tracking
 from raymle.ancestry import Parent
 from raymle.config import Spec
 from raymle.errors import ArtifactError, ConflictError, SecurityError, SpecError
@@ -22,7 +22,7 @@ from raymle.loader import environment
 from raymle.model import PICKLES, read_contents
 from raymle.records import Fitted, Splits
 from raymle.store import Store, open_store
-from raymle.tracking import claims, registry, shelf
+from raymle.tracking import claims, origin, registry, shelf
 
 KEPT = ("weights.safetensors", "bundle.json", "transform.json")
 SUFFIX = ".safetensors"
@@ -121,18 +121,15 @@ def warned(fitted: Fitted, spec: Spec, store: Store, splits: Splits) -> Fitted:
     try:
         theirs = shelf.load_spec(store, parent)
         schema = read_contents(store.fetch(f"runs/{parent}/bundle")).data_schema
+        is_same = origin.load(store, parent).data_fingerprint == splits.data_fingerprint
     except ArtifactError:  # it is not in this storage any more
         return fitted
-    why = gate.may_have_trained((spec, splits.data_schema), (theirs, schema))
-    if not why or not _shares_rows(spec, theirs):
+    is_same |= spec.data.source == theirs.data.source and not data.is_table(spec.data.source)
+    why = gate.may_have_trained((spec, splits.data_schema), (theirs, schema)) if is_same else ""
+    if not why:
         return fitted
     told = f"run {parent}, whose weights were loaded, may have trained on rows that are sealed here: {why}"
     return fitted.model_copy(update={"warnings": (told, *fitted.warnings)})
-
-
-def _shares_rows(spec: Spec, theirs: Spec) -> bool:
-    """Whether two runs may have rows in common: other sources are other rows, as far as anybody can know."""
-    return spec.data.source == theirs.data.source
 
 
 def _copy(store: Store, source: Path, folder: str) -> None:

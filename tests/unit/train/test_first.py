@@ -67,7 +67,7 @@ def test_layers_that_no_epoch_would_unfreeze_are_told(begun):
     task = Task(TrainConfig.model_validate(settings), *(getattr(task, name) for name in
                 ("contents", "splits", "objective", "folder", "storage")))  # fmt: skip
     _, found = first.begin(task, parent, transform)
-    assert found.warnings == ("train.epochs 2 is too few to unfreeze embeddings.0, embeddings.1, layers.0",)
+    assert found.warnings == ("train.epochs 2 is too few to unfreeze embeddings.0, layers.0",)
 
 
 def test_a_source_that_nobody_found_is_no_training_from_scratch(prepared, tmp_path):
