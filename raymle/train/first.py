@@ -9,6 +9,7 @@ from raymle.ancestry import Parent, Pretrained
 from raymle.data.transform import Transform
 from raymle.errors import ArtifactError
 from raymle.model import pretrained
+from raymle.model.matching import some
 from raymle.store import Store, open_store
 from raymle.train import checkpoint
 from raymle.train.display import say
@@ -53,7 +54,7 @@ def in_time(found: Pretrained, epochs: int) -> Pretrained:
     late = {layer.name.rpartition(".")[0] for layer in found.layers if layer.since > epochs}
     if not late:
         return found
-    told = f"train.epochs {epochs} is too few to unfreeze {pretrained.some(sorted(late))}"
+    told = f"train.epochs {epochs} is too few to unfreeze {some(sorted(late))}"
     return found.model_copy(update={"warnings": (*found.warnings, told)})
 
 
@@ -79,7 +80,7 @@ def told(found: Pretrained) -> Iterator[str]:
     counts["frozen"] = sum(not layer.since for layer in found.layers)
     counts["unfrozen later"] = sum(layer.since > 1 for layer in found.layers)
     who = f"run {parent.run_id}" if parent.run_id and parent.run_id != parent.asked else parent.asked
-    some = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    yield f"pretrained from {who}: of {len(origins)} weights {some}"
+    counted = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    yield f"pretrained from {who}: of {len(origins)} weights {counted}"
     yield from found.classes
     yield from found.notes
