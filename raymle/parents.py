@@ -19,7 +19,7 @@ from raymle.errors import ArtifactError, ConflictError, SecurityError, SpecError
 from raymle.evaluate import gate
 from raymle.folders import MANIFEST, commit, digest, draft_folder, verify
 from raymle.loader import environment
-from raymle.model import PICKLES, read_contents
+from raymle.model import PICKLES, no_bundle, read_contents
 from raymle.records import Fitted, Splits
 from raymle.store import Store, open_store
 from raymle.tracking import claims, origin, registry, shelf
@@ -153,9 +153,12 @@ def _model(asked: str, spec: Spec) -> Found:
     """Find a run or a registered model.
 
     Raises:
-        ArtifactError: there is none.
+        ArtifactError: there is none, or a folder is named that is no bundle.
+        SecurityError: that folder holds a pickle.
     """
     is_registered = asked.startswith(references.REGISTERED)
+    if references.is_path(asked) and not is_registered:
+        raise no_bundle(Path(spec.folder) / Path(asked).expanduser())
     is_elsewhere = is_registered and (spec.tracking.uri or environment("MLFLOW_TRACKING_URI"))
     if "://" not in spec.storage and not Path(spec.storage).is_dir() and not is_elsewhere:
         raise ArtifactError(

@@ -85,24 +85,12 @@ def start(
         SpecError: a glob means no layer, a layer does not fit, or none is loaded or trained.
     """
     source = replace(source, tensors=renumbered(module, source.tensors))
-    fresh, tied = module.state_dict(), _tied(module)
+    fresh = module.state_dict()
     excluded = matched(config.exclude, [*fresh], EXCLUDE)
     grafts = grafts_of(module, source, contents, transform)
-    found: dict[str, Tensor] = {}
-    partly: set[str] = set()
-    misfits: dict[str, str] = {}
-    for name, ours in fresh.items():
-        graft = grafts.get(name, Graft(tied.get(name, name) if name not in source.tensors else name))
-        if name in excluded or graft.is_empty:
-            continue
-        theirs = source.tensors.get(graft.source or "")
-        if theirs is None or not graft.fits(ours, theirs):
-            misfits[name] = _misfit(name, ours, theirs)
-            continue
-        found[name] = graft.apply(ours, theirs)
-        partly |= {name} if graft.is_partial else set()
-    if misfits:
-        raise _misfits(source, misfits)
+    wanted = {name: graft for name, graft in grafts.items() if name not in excluded and not graft.is_empty}
+    found = _loaded(fresh, wanted, source)
+    partly = {name for name, graft in wanted.items() if graft.is_partial}
     layers = _layers(module, config, loaded=set(found), partly=partly, excluded=excluded)
     _require_something(layers, source)
     return Start({**fresh, **found}, _record(parent, layers, module, source, contents=contents, transform=transform))
@@ -116,27 +104,48 @@ def check(module: nn.Module, source: Source, config: PretrainedConfig) -> None:
     """
     assert source.contents is not None
     assert source.transform is not None
+    table = anatomy(module, 0).table.partition("{}")[0]
+    known = {  # how many embeddings there will be, only the data tells
+        key: tuple(glob for glob in getattr(config, key) if not table or not glob.startswith(table))
+        for key in ("exclude", "trainable")
+    }
+    config = config.model_copy(update=known)
     parent = Parent(asked=source.name, folder="", version="")
     start(module, source, config, parent=parent, contents=source.contents, transform=source.transform)
 
 
 def grafts_of(module: nn.Module, source: Source, contents: Contents, transform: Transform) -> dict[str, Graft]:
-    """Match inputs and outputs of a network with those of the source, as far as they are known."""
+    """Say for each weight what it is loaded from; inputs and outputs are matched where they are known."""
+    first: dict[int, str] = {}  # a weight that has several names is in a file under one of them
+    tied = {name: first.setdefault(id(weight), name) for name, weight in module.state_dict(keep_vars=True).items()}
+    grafts = {name: Graft(name if name in source.tensors else tied[name]) for name in tied}
     if source.transform is None or source.contents is None:
-        return {}
+        return grafts
     sides = Sides(transform, source.transform)
     where = anatomy(module, contents.outputs)
-    grafts = inputs(where, sides, source.tensors, module.state_dict())
-    if source.contents.data_schema.task != contents.data_schema.task:
-        return {**grafts, **{name: Graft(f"{name} of another task") for name in where.head}}
-    return outputs(where, sides, grafts)
+    grafts |= inputs(where, sides, source.tensors, module.state_dict())
+    if source.contents.data_schema.task == contents.data_schema.task:
+        return outputs(where, sides, grafts)
+    return {**grafts, **{name: Graft(f"{name} for {contents.data_schema.task}") for name in where.head}}
 
 
-def _tied(module: nn.Module) -> dict[str, str]:
-    """Return for each weight that is also another one's the name that comes first: a file holds it once."""
-    first: dict[int, str] = {}
-    named = module.state_dict(keep_vars=True).items()
-    return {name: first.setdefault(id(weight), name) for name, weight in named}
+def _loaded(fresh: Mapping[str, Tensor], grafts: Mapping[str, Graft], source: Source) -> dict[str, Tensor]:
+    """Return the weights that are loaded.
+
+    Raises:
+        SpecError: some do not fit.
+    """
+    found: dict[str, Tensor] = {}
+    misfits: dict[str, str] = {}
+    for name, graft in grafts.items():
+        theirs = source.tensors.get(graft.source or "")
+        if theirs is not None and graft.fits(fresh[name], theirs):
+            found[name] = graft.apply(fresh[name], theirs)
+        else:
+            misfits[name] = _misfit(name, fresh[name], theirs)
+    if misfits:
+        raise _misfits(source, misfits)
+    return found
 
 
 def _layers(

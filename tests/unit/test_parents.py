@@ -150,6 +150,8 @@ def refused(first, error, words, model=MLP, **given):
         ({"from": "PLACE/body.safetensors"}, ArtifactError, "there is no file"),
         ({"from": "PLACE/damaged.safetensors"}, ArtifactError, "no safetensors file"),
         ({"from": "PLACE/body.pt"}, SecurityError, "is a pickle"),
+        ({"from": "PLACE/"}, SecurityError, "body.pt is a pickle"),
+        ({"from": "PLACE/nowhere"}, ArtifactError, "not a bundle"),
         ({"from": "pytorch_model.bin"}, SecurityError, "is a pickle"),
         ({"from": "models:/kinds@champion"}, ArtifactError, "models:/kinds@champion"),
         ({"from": "last", "exclude": ["head"]}, SpecError, "'head' is no layer"),

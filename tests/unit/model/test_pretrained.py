@@ -232,6 +232,30 @@ def test_a_model_of_another_task_has_no_head_for_this_one():
     assert record.table[-1][2] == "fresh"
 
 
+def test_what_only_the_data_can_tell_is_not_refused_before_there_is_any():
+    given = transform(categories={"colour": ["red", "green"]})
+    from_, _ = source(given, mlp())
+    asked = {"from": "last", "exclude": ["embeddings.1"], "trainable": ["layers.*", "embeddings.1"]}
+    pretrained.check(network(given, mlp()), from_, PretrainedConfig.model_validate(asked))
+
+
+def test_a_weight_with_two_names_is_loaded_from_the_one_that_the_file_has():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(2, 2)
+            self.last = nn.Linear(2, 2)
+            self.last.weight = self.first.weight
+
+    module, given = Tied(), transform()
+    wanted = {"first.weight": torch.ones(2, 2), "first.bias": torch.ones(2), "last.bias": torch.ones(2)}
+    found = pretrained.start(
+        module, Source("a file", wanted), PretrainedConfig.model_validate({"from": "a"}), parent=PARENT,
+        contents=contents(given, ModelConfig(type="mine:make")), transform=given,
+    )  # fmt: skip
+    assert torch.equal(found.tensors["last.weight"], wanted["first.weight"])
+
+
 def test_a_file_of_weights_is_taken_by_places_and_says_so():
     given = transform()
     from_, old = source(given, mlp())
