@@ -6,6 +6,7 @@ runs/<run>/parent.json  what the run goes on from
 
 import json
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -114,22 +115,36 @@ def garbage(store: Store) -> list[str]:
 
 
 def warned(fitted: Fitted, spec: Spec, store: Store, splits: Splits) -> Fitted:
-    """Add a warning when the run that the weights are from may have trained on rows that are sealed here."""
+    """Add a warning when a run that the weights are from may have trained on rows that are sealed here."""
     parent = fitted.pretrained.parent.run_id if fitted.pretrained else ""
-    if not parent or not splits.rows["test"]:
-        return fitted
+    for run_id in _line(store, parent) if splits.rows["test"] else ():
+        if why := _may_have_trained(run_id, spec, store, splits):
+            told = f"run {run_id}, whose weights were loaded, may have trained on rows that are sealed here: {why}"
+            return fitted.model_copy(update={"warnings": (told, *fitted.warnings)})
+    return fitted
+
+
+def _line(store: Store, run_id: str) -> Iterator[str]:
+    """Yield a run, the one that it went on from, and so on, as far as this storage knows them."""
+    while run_id:
+        yield run_id
+        try:
+            made = shelf.load(store, run_id).pretrained
+        except ArtifactError:
+            return
+        run_id = made.parent.run_id if made else ""
+
+
+def _may_have_trained(run_id: str, spec: Spec, store: Store, splits: Splits) -> str:
+    """Say why an earlier run over the same rows may have trained on those that are sealed now; else nothing."""
     try:
-        theirs = shelf.load_spec(store, parent)
-        schema = read_contents(store.fetch(f"runs/{parent}/bundle")).data_schema
-        is_same = origin.load(store, parent).data_fingerprint == splits.data_fingerprint
+        theirs = shelf.load_spec(store, run_id)
+        schema = read_contents(store.fetch(f"runs/{run_id}/bundle")).data_schema
+        is_same = origin.load(store, run_id).data_fingerprint == splits.data_fingerprint
     except ArtifactError:  # it is not in this storage any more
-        return fitted
+        return ""
     is_same |= spec.data.source == theirs.data.source and not data.is_table(spec.data.source)
-    why = gate.may_have_trained((spec, splits.data_schema), (theirs, schema)) if is_same else ""
-    if not why:
-        return fitted
-    told = f"run {parent}, whose weights were loaded, may have trained on rows that are sealed here: {why}"
-    return fitted.model_copy(update={"warnings": (told, *fitted.warnings)})
+    return gate.may_have_trained((spec, splits.data_schema), (theirs, schema)) if is_same else ""
 
 
 def _copy(store: Store, source: Path, folder: str) -> None:

@@ -126,6 +126,12 @@ def test_a_parent_that_may_have_seen_sealed_rows_is_told(experiment, tmp_path):
         "may have trained on rows that are sealed here: split.seed is 0 there and 1 here" in text for text in told
     )
     told = train(1, **{"from": "last"}).record.warnings
+    assert any("may have trained" in text for text in told), "its parent's parent did"
+
+
+def test_a_parent_of_the_same_split_has_seen_no_sealed_row(experiment):
+    experiment().train()
+    told = experiment(**{"from": "last"}).train().record.warnings
     assert not any("sealed here" in text for text in told)
 
 
