@@ -73,8 +73,14 @@ def _check_value(spec: Spec, path: str, value: object) -> None:
     try:
         varied = loader.override(spec, {path: value})
         train.check(varied.train, varied.model, folder=varied.folder)
+        _check_source(varied, spec)
     except (SpecError, UsageError) as error:
         raise type(error)(f"tune.space: {path} can't be {value!r}: {error}", hint=error.hint) from None
+
+
+def _check_source(varied: Spec, spec: Spec) -> None:
+    if varied.train.pretrained.source not in {None, spec.train.pretrained.source}:
+        raise UsageError("a study has one source of first weights", hint="search null beside it, or make another study")
 
 
 def _check_objectives(spec: Spec, config: TuneConfig) -> None:
