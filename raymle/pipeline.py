@@ -45,6 +45,7 @@ def train(
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
+            training.fits(spec.model, splits)
             known = resuming.prepare(store, begun, splits, spec.folder) if begun else set()
             with recorded(
                 spec,
@@ -97,6 +98,7 @@ def search(
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
             metric = decisive(spec, splits.data_schema)
             tune.objectives(spec, metric)
+            tune.fits(spec, splits)
             if begun:
                 resuming.same_data(store, begun, splits)
             with recorded(

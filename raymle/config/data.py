@@ -19,6 +19,17 @@ def _names(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=tuple[str, ...] | str | None)]
 
 
+class TextConfig(Section):
+    """How the words of text columns become codes."""
+
+    vocabulary: int = Field(1 << 15, ge=256, le=1 << 22)
+    """How many codes there are; words are hashed into them, and 0 stands after a text's end."""
+    length: int | None = Field(None, ge=1, le=2048)
+    """Most words of a text; null takes as many as 95 of 100 texts have, at most 256."""
+    tokenizer: str | None = None
+    """A Hugging Face tokenizer.json in place of hashed words; needs the extra `text`."""
+
+
 class DataConfig(Section):
     """Where the rows are and what their columns mean."""
 
@@ -38,6 +49,8 @@ class DataConfig(Section):
     """Columns to leave out."""
     types: dict[str, ColumnType] = Field(default_factory=dict)
     """Column types that overrule what was inferred."""
+    text: TextConfig = TextConfig()
+    """How the words of text columns become codes."""
     transforms: tuple[Reference, ...] = ()
     """The user's own functions over Arrow tables, applied in order before anything is learned."""
 

@@ -227,6 +227,6 @@ _CASTS = {
     "number": _number,
     "boolean": _boolean,
     "category": _words,
-    "text": _words,
+    "text": _as_words,
     "timestamp": _timestamp,
 }

@@ -1,7 +1,8 @@
 """Rows such as a model was trained on, made of what its transform learned: for measuring speed, never quality.
 
 A bundle holds no rows, and the sealed ones are not for this. Numbers are drawn with the mean and deviation that train
-had, categories from the values that it had, each alike; where train had nulls, one value in twenty is null.
+had, categories from the values that it had, each alike; where train had nulls, one value in twenty is null. Texts are
+as long as they may be, of words that nobody wrote.
 """
 
 import numpy as np
@@ -15,6 +16,8 @@ from raymle.records import Column, Schema
 NULLS = 0.05
 DAY_US = 86_400e6
 MOST_DAYS = 1e5
+WORDS = 500
+"""That drawn texts are made of."""
 
 
 def rows(schema: Schema, transform: Transform, count: int, *, seed: int = 0) -> pa.Table:
@@ -28,6 +31,9 @@ def _column(column: Column, transform: Transform, count: int, draw: np.random.Ge
     number = next((each for each in transform.numbers if each.column == column.name), None)
     if number is not None:
         return pa.array(_numbers(column, number, count, draw), mask=_nulls(number.flagged, count, draw)).cast(arrow)
+    text = next((each for each in transform.texts if each.column == column.name), None)
+    if text is not None:
+        return pa.array(_texts(text.length, count, draw), arrow)
     category = next(each for each in transform.categories if each.column == column.name)
     known = category.values or ("",)
     values = [known[place] for place in draw.integers(0, len(known), count)]
@@ -41,6 +47,14 @@ def _numbers(column: Column, number: Number, count: int, draw: np.random.Generat
     if column.type == "timestamp":  # its first part is the day
         return np.asarray(np.clip(values, -MOST_DAYS, MOST_DAYS) * DAY_US).astype(np.int64)
     return np.asarray(values)
+
+
+def _texts(length: int, count: int, draw: np.random.Generator) -> list[str]:
+    """Return texts of so many words at most, each of two to eight letters."""
+    letters = np.array(list("etaoinshrdlucmfw"))
+    words = ["".join(draw.choice(letters, size)) for size in draw.integers(2, 9, WORDS)]
+    return [" ".join(words[place] for place in draw.integers(0, WORDS, size))
+            for size in draw.integers(1, length + 1, count)]  # fmt: skip
 
 
 def _nulls(has_nulls: bool, count: int, draw: np.random.Generator) -> NDArray[np.bool_]:  # noqa: FBT001

@@ -12,6 +12,7 @@ from raymle.data.casts import PATTERNS
 from raymle.data.formats import has_leading_zeros
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
+from raymle.data.texts import is_prose
 from raymle.errors import DataError, UsageError
 from raymle.records import Column, ColumnType, Role, Schema
 
@@ -20,7 +21,7 @@ GUESSED = "the target has"
 LONG_TEXT = 50
 MOSTLY = 0.9
 KEY_NAME = re.compile(r"(?i)(^|_)(id|key|uuid|guid)$|^index$")
-LEARNABLE: set[ColumnType] = {"number", "boolean", "category", "timestamp"}
+LEARNABLE: set[ColumnType] = {"number", "boolean", "category", "timestamp", "text"}
 NOT_FEATURES: set[Role] = {"key", "group", "split"}
 Task = Literal["classification", "regression"]
 Guess = tuple[ColumnType, str]
@@ -193,7 +194,16 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
         role, reason = "drop", "it has no name, like an index that pandas wrote"
     elif role == "feature" and kind not in LEARNABLE:
         role, reason = "drop", f"{reason}; {kind} columns come later".removeprefix("; ")
+    elif role == "feature" and kind == "text" and name not in data.types and not is_prose(values):
+        role, reason = "drop", f"{reason}{_not_words(name, values)}"
     return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also))
+
+
+def _not_words(name: str, values: pa.ChunkedArray) -> str:
+    """Say why text is no feature: words that no other row has would only tell which row it is."""
+    if not _is_text(values.type):
+        return "; text is written as strings"
+    return f", like an id: its words do not come again; data.types: {{{name}: text}} learns from it"
 
 
 def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:

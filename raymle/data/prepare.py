@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from raymle.config import DataConfig, SplitConfig
-from raymle.data import checks, drift, own, seal, shards, split
+from raymle.data import checks, drift, own, seal, shards, split, texts
 from raymle.data.blocks import KEEP_BYTES, Blocks
 from raymle.data.casts import decoded
 from raymle.data.hashes import Hashes
@@ -27,7 +27,7 @@ from raymle.errors import DataError
 from raymle.records import Schema, Splits
 from raymle.store import Store, commit, draft_folder, lock
 
-FORMAT = 3
+FORMAT = 4
 SAMPLE_ROWS = 20_000
 
 
@@ -69,7 +69,7 @@ def prepare(
 
 def _name(data: DataConfig, config: SplitConfig, origin: str, positive: str | None, folder: str) -> str:
     """Name prepared data by all that decides its bytes."""
-    code = own.digest(own.sources(data.transforms, folder))
+    code = own.digest(own.sources(data.transforms, folder)) + texts.digest(texts.tokenizer(data.text, folder))
     parts = [
         FORMAT, origin, data.model_dump(mode="json", exclude={"source"}),
         config.model_dump(mode="json", exclude={"max_drift"}), positive, code,
@@ -128,7 +128,8 @@ def _make(  # noqa: PLR0917
     placed = Placed(look, schema, rule)
     whole, samples = _fit(blocks, placed, sides, known)
     warnings += checks.absent_classes(schema, whole.classes)
-    transform = learn(whole, _medians(whole, samples["train"]))
+    words = texts.learn(schema, samples["train"], data.text, folder=folder)
+    transform = learn(whole, _medians(whole, samples["train"]), texts=words)
     draft = draft_folder(store.root)
     try:
         _write(blocks, Encode(placed, transform), draft, sides, identity=identity, known=known)

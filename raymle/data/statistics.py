@@ -75,7 +75,7 @@ class Partial:
             if column.type in NUMERIC:
                 for part, numbers in numbers_of(values).items():
                     self.numbers.setdefault((column.name, part), Moments()).add(numbers, values.null_count)
-            else:
+            elif column.type == "category":
                 self.categories.setdefault(column.name, Counter()).update(_counts(values))
         if self.schema.task == "regression":
             target = numbers_of(batch.column(self.schema.target))[""]

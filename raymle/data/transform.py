@@ -1,7 +1,7 @@
 """What a model sees of a row: learned in one pass over the train rows, applied by pure Arrow and numpy.
 
 Numbers are standardised, nulls filled with the median and flagged when train had any; categories become codes,
-0 for a value that train did not have. The state is JSON.
+0 for a value that train did not have; texts become codes of their words. The state is JSON.
 """
 
 from collections import Counter
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from raymle.data.encoded import Encoded, together
 from raymle.data.statistics import MOMENTS, Moments, Partial, numbers_of
+from raymle.data.texts import Text
 from raymle.records import Inputs, Record, Schema
 
 MOST_CATEGORIES = 10_000
@@ -56,20 +57,22 @@ class Transform:
     classes: tuple[str, ...]
     target_mean: float = 0.0
     target_std: float = 1.0
+    texts: tuple[Text, ...] = ()
 
     @property
     def inputs(self) -> Inputs:
         """How wide the inputs are."""
         width = len(self.numbers) + sum(number.flagged for number in self.numbers)
         sizes = tuple(1 + len(each.values) + (each.missing > 0) for each in self.categories)
-        return Inputs(numbers=width, categories=sizes)
+        return Inputs(numbers=width, categories=sizes, texts=tuple(text.input for text in self.texts))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the inputs: the numbers, their flags, the codes."""
+        """Names of the inputs: the numbers, their flags, the codes, the words."""
         plain = [f"{number.column}.{number.part}".rstrip(".") for number in self.numbers]
         flags = [f"{number.column} is missing" for number in self.numbers if number.flagged]
-        return (*plain, *flags, *(each.column for each in self.categories))
+        words = [f"{text.column}.{place}" for text in self.texts for place in range(text.length)]
+        return (*plain, *flags, *(each.column for each in self.categories), *words)
 
     def apply(self, batch: Any) -> Encoded:
         """Encode a conformed batch or table."""
@@ -102,9 +105,13 @@ class Transform:
         return rows
 
     def _codes(self, batch: pa.RecordBatch) -> NDArray[np.int32]:
-        rows = np.empty((batch.num_rows, len(self.categories)), np.int32)
+        rows = np.empty((batch.num_rows, self.inputs.widths[1]), np.int32)
         for place, category in enumerate(self.categories):
             rows[:, place] = _encode(batch.column(category.column), self._words[place], category.missing)
+        start = len(self.categories)
+        for text in self.texts:
+            rows[:, start : start + text.length] = text.encode(batch.column(text.column))
+            start += text.length
         return rows
 
     @cached_property
@@ -138,6 +145,7 @@ class Transform:
         return {
             "numbers": [number.model_dump() for number in self.numbers],
             "categories": [category.model_dump(mode="json") for category in self.categories],
+            "texts": [text.model_dump() for text in self.texts],
             "target": {
                 "column": self.target_column, "classes": list(self.classes),
                 "mean": self.target_mean, "std": self.target_std,
@@ -155,6 +163,7 @@ class Transform:
             classes=tuple(target["classes"]),
             target_mean=target["mean"],
             target_std=target["std"],
+            texts=tuple(Text.model_validate(text) for text in state.get("texts", ())),
         )
 
 
@@ -185,12 +194,13 @@ def _encode(values: pa.Array, words: pa.Array, missing: int) -> NDArray[np.int32
     return np.asarray(codes[places.to_numpy(zero_copy_only=False)], np.int32)
 
 
-def learn(partial: Partial, medians: Mapping[tuple[str, str], float]) -> Transform:
+def learn(partial: Partial, medians: Mapping[tuple[str, str], float], *, texts: tuple[Text, ...] = ()) -> Transform:
     """Turn the statistics of all train rows into a transform.
 
     Args:
         partial: The merged statistics.
         medians: What fills a null, for each number.
+        texts: What was learned of columns of text.
     """
     schema = partial.schema
     target = partial.numbers.get((schema.target, "target"), Moments(1, 0.0, 1.0))
@@ -204,7 +214,7 @@ def learn(partial: Partial, medians: Mapping[tuple[str, str], float]) -> Transfo
     categories = [_category(name, partial.categories[name]) for name in _names(schema) if name in partial.categories]
     return Transform(
         numbers=tuple(numbers), categories=tuple(categories), target_column=schema.target,
-        classes=schema.classes, target_mean=target.mean, target_std=target.std,
+        classes=schema.classes, target_mean=target.mean, target_std=target.std, texts=texts,
     )  # fmt: skip
 
 

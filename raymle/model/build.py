@@ -7,11 +7,16 @@ from torch import nn
 
 from raymle.config.model import ModelConfig
 from raymle.errors import SpecError
-from raymle.model.nets import Linear, Mlp
+from raymle.model.nets import families
 from raymle.model.params import factory, parameters
 from raymle.records import Inputs
 
-FAMILIES: dict[str, Callable[..., nn.Module]] = {"linear": Linear, "mlp": Mlp}
+FAMILIES: dict[str, Callable[..., nn.Module]] = {
+    "linear": families.linear,
+    "mlp": families.mlp,
+    "lstm": families.lstm,
+    "transformer": families.transformer,
+}
 
 
 def build(config: ModelConfig, inputs: Inputs, outputs: int, *, folder: str = ".", seed: int = 0) -> nn.Module:

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from raymle.config.base import Section
 from raymle.config.model import READY, ModelConfig
 from raymle.data import own
 from raymle.errors import SpecError, UsageError
+from raymle.records import Inputs
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -41,6 +42,34 @@ class MlpParams(HeadParams):
     """Width of each hidden layer."""
 
 
+class LstmParams(HeadParams):
+    """Parameters of recurrent layers over texts."""
+
+    width: Width = 128
+    """Width of the state."""
+    layers: int = Field(1, ge=1, le=16)
+    """Recurrent layers above each other."""
+
+
+class TransformerParams(HeadParams):
+    """Parameters of self-attention over texts."""
+
+    width: Width = 64
+    """Width of each token."""
+    layers: int = Field(2, ge=1, le=64)
+    """Layers above each other."""
+    heads: int = Field(4, ge=1, le=256)
+    """Heads of each layer; they divide its width."""
+
+    @field_validator("heads")
+    @classmethod
+    def _divide(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("width", heads)
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
+        return heads
+
+
 class TreesParams(Section):
     """Parameters of boosted trees, by LightGBM's names."""
 
@@ -64,7 +93,13 @@ class TreesParams(Section):
     """L2 penalty of the leaves."""
 
 
-PARAMS: dict[str, type[Section]] = {"linear": LinearParams, "mlp": MlpParams, "trees": TreesParams}
+PARAMS: dict[str, type[Section]] = {
+    "linear": LinearParams,
+    "mlp": MlpParams,
+    "trees": TreesParams,
+    "lstm": LstmParams,
+    "transformer": TransformerParams,
+}
 
 
 def check(config: ModelConfig, folder: str = ".") -> None:
@@ -75,6 +110,22 @@ def check(config: ModelConfig, folder: str = ".") -> None:
         raise UsageError(f"model.type {config.type} comes later", hint=f"use one of {', '.join(READY)}")
     else:
         parameters(config)
+
+
+def fits(config: ModelConfig, inputs: Inputs) -> None:
+    """Refuse a family that cannot take what a row consists of, before it is trained.
+
+    Raises:
+        UsageError: trees with texts, or a network for texts without any.
+    """
+    if config.type == "trees" and inputs.texts:
+        name = inputs.texts[0].column
+        raise UsageError(
+            f"column {name!r} is text, and trees take numbers and categories",
+            hint=f"use model.type=linear, mlp, lstm or transformer, or data.drop: [{name}]",
+        )
+    if config.type in {"lstm", "transformer"} and not inputs.texts:
+        raise UsageError(f"model.type {config.type} is for texts, and no column is one", hint="use model.type=mlp")
 
 
 def factory(config: ModelConfig, folder: str) -> Callable[..., Any]:

@@ -43,12 +43,16 @@ function draw(row) {
 
 function field(name, kind, example, place) {
   const id = `field-${place}`;
-  const input = make(kind.type[0] === "boolean" ? "select" : "input", { id, name, autocomplete: "off", spellcheck: false });
+  const isText = kind.contentMediaType === "text/plain";
+  const tag = isText ? "textarea" : kind.type[0] === "boolean" ? "select" : "input";
+  const input = make(tag, { id, name, autocomplete: "off", spellcheck: false });
   const parts = [make("label", { htmlFor: id, textContent: name }), input];
   if (kind.type[0] === "boolean") {
     input.append(...["", "true", "false"].map((value) => make("option", { value, textContent: value })));
   } else if (kind.type[0] === "number") {
     input.inputMode = "decimal";
+  } else if (isText) {
+    input.rows = 6;
   } else {
     parts.push(make("datalist", { id: `${id}-known` }, ...kind.examples.map((value) => make("option", { value }))));
     input.setAttribute("list", `${id}-known`);
@@ -68,7 +72,7 @@ function value(input) {
   return input.dataset.kind === "number" && Number.isFinite(Number(text)) ? Number(text) : text;
 }
 
-const inputs = () => [...at("fields").querySelectorAll("input, select")];
+const inputs = () => [...at("fields").querySelectorAll("input, select, textarea")];
 const body = () => JSON.stringify({ rows: [Object.fromEntries(inputs().map((input) => [input.name, value(input)]))] });
 
 function showCurl() {

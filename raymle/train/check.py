@@ -8,8 +8,9 @@ from math import ceil
 from raymle import model as models
 from raymle.config.model import ModelConfig
 from raymle.config.train import PretrainedConfig, TrainConfig, WorkersRange
-from raymle.data import own
+from raymle.data import own, shards
 from raymle.errors import SetupError, SpecError, UsageError
+from raymle.records import Splits
 
 LOSSES = {
     "classification": ("cross_entropy",),
@@ -36,6 +37,15 @@ def check(train: TrainConfig, model: ModelConfig, *, folder: str = ".") -> None:
     if train.backend == "horovod":
         _check_horovod(train)
     _check_loss(train, folder)
+
+
+def fits(model: ModelConfig, splits: Splits) -> None:
+    """Refuse a family that cannot take what the prepared rows consist of.
+
+    Raises:
+        UsageError: trees with texts, or a network for texts without any.
+    """
+    models.fits(model, shards.load_transform(splits).inputs)
 
 
 def _check_horovod(train: TrainConfig) -> None:

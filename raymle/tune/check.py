@@ -7,6 +7,7 @@ from raymle import loader, train
 from raymle.config import Spec, TuneConfig
 from raymle.errors import SpecError, UsageError
 from raymle.measure import metrics, prices
+from raymle.records import Splits
 from raymle.tune import space
 from raymle.tune.attempts import FACTS
 from raymle.tune.capacity import PAUSING
@@ -42,6 +43,17 @@ def check(spec: Spec) -> TuneConfig:
     _check_objectives(spec, config)
     _check_pausing(spec, config, tree)
     return config
+
+
+def fits(spec: Spec, splits: Splits) -> None:
+    """Refuse a family that cannot take what the prepared rows consist of.
+
+    Raises:
+        UsageError: the spec's own, or one in the space.
+    """
+    tree = space.parse((spec.tune or TuneConfig()).space)
+    for each in [spec, *varied(spec, tree)] if "model" not in tree else varied(spec, tree):
+        train.fits(each.model, splits)
 
 
 def varied(spec: Spec, tree: Mapping[str, Node]) -> list[Spec]:

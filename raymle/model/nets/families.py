@@ -1,0 +1,39 @@
+"""Which network a family is, by what a row consists of."""
+
+from typing import Any
+
+from torch import nn
+
+from raymle.errors import UsageError
+from raymle.model.nets.additive import Additive
+from raymle.model.nets.fused import Flat, Fused
+from raymle.model.nets.tabular import Linear, Mlp
+from raymle.model.nets.text import Bag, Lstm, Transformer
+from raymle.model.params import LinearParams, LstmParams, MlpParams, TransformerParams
+from raymle.records import ImageInput, Inputs
+
+
+def linear(inputs: Inputs, outputs: int, params: LinearParams) -> nn.Module:
+    """A weight for each number, code, word, step and pixel."""
+    return Linear(inputs, outputs, params) if inputs.is_table else Additive(inputs, outputs, params)
+
+
+def mlp(inputs: Inputs, outputs: int, params: MlpParams) -> nn.Module:
+    """Hidden layers over all; texts as bags of words."""
+    if inputs.is_table:
+        return Mlp(inputs, outputs, params)
+    return Fused(inputs, outputs, params, image=_no_image, text=Bag, sequence=Flat)
+
+
+def lstm(inputs: Inputs, outputs: int, params: LstmParams) -> nn.Module:
+    """Recurrent layers over texts."""
+    return Fused(inputs, outputs, params, image=_no_image, text=Lstm, sequence=Flat)
+
+
+def transformer(inputs: Inputs, outputs: int, params: TransformerParams) -> nn.Module:
+    """Self-attention over texts."""
+    return Fused(inputs, outputs, params, image=_no_image, text=Transformer, sequence=Flat)
+
+
+def _no_image(image: ImageInput, params: Any) -> nn.Module:  # noqa: ARG001
+    raise UsageError(f"column {image.column!r} is image, and image columns come later")
