@@ -10,11 +10,10 @@ looked at in fewer rows. What was left out is said.
 
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from raymle.data import shards
-from raymle.data.summary import balance, columns, findings, leakage, related
+from raymle.data.summary import balance, bins, columns, findings, leakage, related
 from raymle.data.summary.page import brief as brief
 from raymle.data.summary.page import share as share
 from raymle.data.summary.page import write as write
@@ -51,9 +50,7 @@ def summarise(schema: Schema, samples: dict[str, pa.Table], *, rows: int) -> dic
 def _fewer(table: pa.Table) -> pa.Table:
     """Return rows from all over a table, fewer where it has many columns."""
     most = max(FEWEST, CELLS // (2 * max(1, table.num_columns)))
-    if table.num_rows <= most:
-        return table
-    return table.take(pa.array(np.linspace(0, table.num_rows - 1, most).astype(np.int64)))
+    return bins.spread(table, most)
 
 
 def shown(name: str, splits: Splits) -> dict[str, Any]:

@@ -69,6 +69,13 @@ def words(values: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(values.cast(pa.string()).chunks) if values.num_chunks else pa.array([], pa.string())
 
 
+def spread(rows: Any, most: int) -> Any:
+    """Return that many rows of a table or column, or all, from all over it."""
+    if len(rows) <= most:
+        return rows
+    return rows.take(pa.array(np.linspace(0, len(rows) - 1, most).astype(np.int64)))
+
+
 def _edges(values: Floats) -> Floats:
     """Return edges of bins with about as many values each; one value of many has a bin of its own."""
     count = int(np.clip(len(values) / ROWS_A_BIN, 2, MOST_BINS))

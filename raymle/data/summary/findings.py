@@ -7,7 +7,7 @@ from raymle.data.summary.columns import Facts
 from raymle.records import Schema
 
 NEARLY, MISSING, IMBALANCED, FEW_ROWS = 0.995, 0.5, 0.01, 20
-OUTLYING = 0.05
+OUTLYING, SAME = 0.05, 0.9995
 ORDER = (
     "copy", "decides", "alone", "later", "private", "imbalanced", "id", "constant", "nearly_constant", "missing",
     "alike", "outliers",
@@ -98,8 +98,9 @@ def _imbalanced(each: Finding, _: dict[str, str]) -> str:
 
 def _alike(each: Finding, _: dict[str, str]) -> str:
     left, right = each["columns"]
-    figure = f"{each['figure']:.3f}"
-    return f"columns {left} and {right} say the same ({each['unit']} {figure}): one will do, data.drop: [{right}]"
+    said = "the same" if abs(each["figure"]) >= SAME else "nearly the same"
+    figure = f"{each['unit']} {each['figure']:.3f}"
+    return f"columns {left} and {right} say {said} ({figure}): one will do, data.drop: [{right}]"
 
 
 SENTENCES: dict[str, Callable[[Finding, dict[str, str]], str]] = {

@@ -20,6 +20,7 @@ AGREE = 0.999
 """Share of rows from which values and classes go together one to one."""
 LATER = 0.95
 """Share of rows in which a moment is after that of `data.time`."""
+ROWS = 20_000
 REPEATED = 5
 """Rows that a category has on average at least: an id says nothing of other rows."""
 Finding = dict[str, Any]
@@ -27,6 +28,7 @@ Finding = dict[str, Any]
 
 def suspects(schema: Schema, table: pa.Table) -> list[Finding]:
     """Return what is found of each feature: it is the target, decides it, predicts it, or comes after the event."""
+    table = bins.spread(table, ROWS)
     target = alone.truth(table[schema.target], task=schema.task)
     found = (_suspect(column, table[column.name], target) for column in schema.features)
     return [*filter(None, found), *_later(schema, table)]

@@ -62,7 +62,7 @@ def render(document: dict[str, Any]) -> str:
 
 def card(facts: dict[str, Any]) -> Card:
     """Return one column's facts in words, and its histogram."""
-    rows = [(title, _fact(name, facts[name])) for name, title in FACTS if facts.get(name) not in {None, ""}]
+    rows = [(title, _fact(name, facts[name])) for name, title in FACTS if facts.get(name) is not None]
     picture = facts.get("histogram")
     if not picture:
         return Card(facts, rows, [], "", ("", ""))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raymle.data.summary import patterns
+from raymle.data.summary import bins, patterns
 from raymle.records import Column
 
 LOOK_ROWS = 1000
@@ -127,8 +127,7 @@ def _by_value(column: Column, values: pa.ChunkedArray) -> tuple[str, float] | No
 
 def _texts(values: pa.ChunkedArray) -> list[str]:
     """Return values from all over the sample as text; of numbers only the whole ones with many digits."""
-    places = np.unique(np.linspace(0, max(0, len(values) - 1), min(LOOK_ROWS, len(values))).astype(np.int64))
-    some = values.take(pa.array(places)).drop_null()
+    some = bins.spread(values, LOOK_ROWS).drop_null()
     if pa.types.is_string(some.type):
         return [each.strip() for each in some.to_pylist()]
     if not pa.types.is_floating(some.type):

@@ -26,7 +26,7 @@ def correlated(schema: Schema, table: pa.Table) -> tuple[list[Finding], list[str
 
     Numbers and moments by Pearson's r, categories by Cramér's V without its bias.
     """
-    some = _some(table)
+    some = bins.spread(table, ROWS)
     numbers = [each.name for each in schema.features if each.type in {"number", "timestamp"}]
     words = [each.name for each in schema.features if each.type in {"category", "boolean"}]
     left_out = [
@@ -41,12 +41,6 @@ def correlated(schema: Schema, table: pa.Table) -> tuple[list[Finding], list[str
     if len(pairs) > MOST_PAIRS:
         left_out.append(f"{len(pairs) - MOST_PAIRS:,} more pairs of columns say the same")
     return pairs[:MOST_PAIRS], left_out
-
-
-def _some(table: pa.Table) -> pa.Table:
-    if table.num_rows <= ROWS:
-        return table
-    return table.take(pa.array(np.linspace(0, table.num_rows - 1, ROWS).astype(np.int64)))
 
 
 def _numbers(table: pa.Table, names: list[str]) -> Iterator[Finding]:
