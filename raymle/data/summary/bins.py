@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 BINS = 20
 WIDE = 3.0
 """Values farther out than this many quartile ranges are counted beside the picture."""
+WHOLE = 2.0**50
 MOST_BINS, ROWS_A_BIN = 256, 25
 
 Floats = NDArray[np.float64]
@@ -25,7 +26,7 @@ def histogram(ordered: Floats) -> dict[str, Any]:
     inside = ordered[np.searchsorted(ordered, low) : np.searchsorted(ordered, high, side="right")]
     below, above = int(np.searchsorted(ordered, low)), len(ordered) - int(np.searchsorted(ordered, high, side="right"))
     first, last = float(inside[0]), float(inside[-1])
-    if last - first <= BINS - 1 and (np.floor(inside) == inside).all():
+    if last - first <= BINS - 1 and max(-first, last) < WHOLE and (np.floor(inside) == inside).all():
         edges = np.arange(first - 0.5, last + 1)
     else:
         with np.errstate(over="ignore"):

@@ -22,7 +22,8 @@ NO_VALUES = {"missing", "distinct", "common", "zeros", "infinite", "length", "em
 FIGURES = (
     (r"[\d.]+% of its values", "most of its values"),
     (r"[\d,]+ different values in [\d,]+ rows", "nearly all its values are different"),
-    (r"[\d,]+ different (values|numbers)", r"few or many different \1"),
+    (r"the target has [\d,]+ different numbers", "guessed from the target's numbers"),
+    (r"[\d,]+ different values", "its values repeat"),
 )
 """The reasons for a type count the source's first rows, sealed ones among them: their figures are not shown."""
 

@@ -26,7 +26,9 @@ def findings(schema: Schema, told: list[Facts], balance: dict[str, Any], more: l
     """
     hidden = {facts["column"] for facts in told if facts["private"]}
     more = [each for each in more if each["kind"] != "id" or each["columns"][0] not in hidden]
-    mine = [each for facts in told for each in _of_column(facts)]
+    suspect = {each["columns"][0] for each in more if each["kind"] in {"copy", "decides", "alone"}}
+    mine = [each for facts in told for each in _of_column(facts)
+            if each["kind"] != "outliers" or facts["column"] not in suspect]  # fmt: skip
     roles = {facts["column"]: facts["role"] for facts in told}
     found = sorted([*more, *mine, *_imbalance(schema, balance)], key=lambda each: ORDER.index(each["kind"]))
     return [each | {"text": SENTENCES[each["kind"]](each, roles)} for each in found]

@@ -16,6 +16,8 @@ FACTS = (
     ("outliers", "outliers"), ("rare", "in rare values"), ("length", "characters"), ("empty", "empty"),
     ("first", "first"), ("last", "last"), ("gaps", "gaps"),
 )  # fmt: skip
+UNLESS_NONE = {"zeros", "infinite", "outliers", "rare", "empty", "gaps", "length", "quartiles"}
+"""Not told where there is none of it."""
 SHARES = {"missing", "zeros", "outliers", "rare", "empty"}
 
 
@@ -62,11 +64,15 @@ def render(document: dict[str, Any]) -> str:
 
 def card(facts: dict[str, Any]) -> Card:
     """Return one column's facts in words, and its histogram."""
-    rows = [(title, _fact(name, facts[name])) for name, title in FACTS if facts.get(name) is not None]
+    told = [(name, title) for name, title in FACTS if facts.get(name) or (name not in UNLESS_NONE and name in facts)]
+    rows = [(title, _fact(name, facts[name])) for name, title in told]
     picture = facts.get("histogram")
     if not picture:
         return Card(facts, rows, [], "", ("", ""))
-    ends = (edge(picture["edges"][0]), edge(picture["edges"][-1]))
+    edges = picture["edges"]
+    first, last = _between(*edges[:2]).partition(" to ")[0], _between(*edges[-2:]).rpartition(" to ")[2]
+    below, above = ([f"{picture[side]:,} {side}"] if picture[side] else [] for side in ("below", "above"))
+    ends = (" · ".join([first, *below]), " · ".join([*above, last]))
     return Card(facts, rows, bars(picture), _alt(facts["column"], picture), ends)
 
 
@@ -77,7 +83,7 @@ def bars(picture: dict[str, Any]) -> list[Bar]:
     return [
         Bar(
             round(place * step, 2), round(HEIGHT - HEIGHT * count / most, 2), round(max(1, step - 1), 2),
-            round(HEIGHT * count / most, 2), f"{edge(low)} to {edge(high)}: {count:,} rows",
+            round(HEIGHT * count / most, 2), f"{_between(low, high)}: {count:,} rows",
         ) for place, (count, (low, high)) in enumerate(zip(counts, pairwise(picture["edges"]), strict=True))
     ]  # fmt: skip
 
@@ -104,7 +110,16 @@ def share(part: float | None) -> str:
 
 def edge(value: Any) -> str:
     """Write a number or a moment; midnight is a day."""
-    return value.removesuffix("+00:00").removesuffix("T00:00:00")[:19] if isinstance(value, str) else page.number(value)
+    if not isinstance(value, str):
+        return page.number(value)
+    return value[:19].removesuffix("T00:00:00").replace("T", " ")
+
+
+def _between(low: Any, high: Any) -> str:
+    """Name a bin: by its only value where that is a whole number."""
+    if not isinstance(low, str) and high - low == 1 and low % 1 == 0.5:
+        return edge(low + 0.5)
+    return f"{edge(low)} to {edge(high)}"
 
 
 def _fact(name: str, value: Any) -> str:
@@ -132,7 +147,7 @@ def _alt(name: str, picture: dict[str, Any]) -> str:
     top = counts.index(max(counts))
     beyond = picture["below"] + picture["above"]
     said = (
-        f"Histogram of {name} from {edge(edges[0])} to {edge(edges[-1])}; most rows, {counts[top]:,}, "
-        f"are between {edge(edges[top])} and {edge(edges[top + 1])}"
+        f"Histogram of {name} from {edge(edges[0])} to {edge(edges[-1])}; "
+        f"most rows, {counts[top]:,}, have {_between(edges[top], edges[top + 1])}"
     )
     return said + (f"; {beyond:,} rows lie outside." if beyond else ".")

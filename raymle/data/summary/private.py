@@ -13,6 +13,8 @@ from raymle.records import Column
 
 LOOK_ROWS = 1000
 FEW_VALUES = 20
+FEWEST = 10
+"""Of fewer numbers one with the right check digit says nothing."""
 MOSTLY = 0.5
 SURE = {"e-mail": 0.01, "IBAN": 0.01, "passport": 0.9}
 """Shares of rows from which a kind counts, where it is not half of them."""
@@ -133,7 +135,7 @@ def _texts(values: pa.ChunkedArray) -> list[str]:
     if not pa.types.is_floating(some.type):
         return []
     numbers = some.to_numpy()
-    if not len(numbers) or np.median(numbers) < 1e10:
+    if len(numbers) < FEWEST or np.median(numbers) < 1e10:
         return []
     return [f"{each:.0f}" for each in numbers if np.isfinite(each)]
 
