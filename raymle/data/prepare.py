@@ -139,7 +139,8 @@ def _make(  # noqa: PLR0917
             rows=rows, distribution=drift.distribution(schema, samples), warnings=warnings,
             fingerprints={name: _digest(identity[sides == place]) for place, name in enumerate(SIDES)},
         )  # fmt: skip
-        _commit(store, draft, splits, transform, summarise(schema, samples))
+        open_rows = rows["train"] + rows["validation"]
+        _commit(store, draft, splits, transform, summarise(schema, samples, rows=open_rows))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -231,12 +232,12 @@ def _digest(identity: Hashes) -> str:
     return hashlib.sha256(np.sort(identity).astype("<u8", copy=False).data).hexdigest()
 
 
-def _commit(store: Store, draft: Path, splits: Splits, transform: Transform, summary: list[dict[str, Any]]) -> None:
+def _commit(store: Store, draft: Path, splits: Splits, transform: Transform, summary: dict[str, Any]) -> None:
     """Move the sealed rows into place first: shards without a seal would never be found whole."""
     prepared = draft / "shards"
     (prepared / "splits.json").write_text(splits.model_dump_json(indent=1))
     (prepared / "transform.json").write_text(json.dumps(transform.state()))
-    (prepared / "summary.json").write_text(json.dumps(summary, indent=1))
+    (prepared / "summary.json").write_text(json.dumps(summary, allow_nan=False))
     for part, name in ((draft / "sealed", splits.sealed), (prepared, f"shards/{splits.id}")):
         store.remove(name)  # what is left of one that was damaged
         commit(part, store.root / name)
