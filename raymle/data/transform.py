@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.data.encoded import Encoded, together
+from raymle.data.images import to_pixels
 from raymle.data.statistics import MOMENTS, Moments, Partial, numbers_of
-from raymle.records import Inputs, Record, Schema
+from raymle.records import Column, ImageInput, Inputs, Record, Schema
 
 MOST_CATEGORIES = 10_000
 MOST_DEVIATIONS = 1e4
@@ -56,13 +57,14 @@ class Transform:
     classes: tuple[str, ...]
     target_mean: float = 0.0
     target_std: float = 1.0
+    images: tuple[ImageInput, ...] = ()
 
     @property
     def inputs(self) -> Inputs:
         """How wide the inputs are."""
         width = len(self.numbers) + sum(number.flagged for number in self.numbers)
         sizes = tuple(1 + len(each.values) + (each.missing > 0) for each in self.categories)
-        return Inputs(numbers=width, categories=sizes)
+        return Inputs(numbers=width, categories=sizes, images=self.images)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,7 +78,11 @@ class Transform:
         if isinstance(batch, pa.Table):
             parts = [self.apply(part) for part in batch.to_batches()]
             return together(parts) if parts else self._empty()
-        return Encoded(self._numbers(batch), self._codes(batch))
+        return Encoded(self._numbers(batch), self._codes(batch), self._pixels(batch))
+
+    def _pixels(self, batch: pa.RecordBatch) -> NDArray[np.uint8] | None:
+        found = [to_pixels(batch.column(each.column)) for each in self.images]
+        return np.hstack(found) if len(found) > 1 else next(iter(found), None)
 
     def _empty(self) -> Encoded:
         numbers, codes, pixels = self.inputs.widths
@@ -135,7 +141,8 @@ class Transform:
 
     def state(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
-        return {
+        images = {"images": [each.model_dump() for each in self.images]} if self.images else {}
+        return images | {
             "numbers": [number.model_dump() for number in self.numbers],
             "categories": [category.model_dump(mode="json") for category in self.categories],
             "target": {
@@ -155,6 +162,7 @@ class Transform:
             classes=tuple(target["classes"]),
             target_mean=target["mean"],
             target_std=target["std"],
+            images=tuple(ImageInput.model_validate(image) for image in state.get("images", ())),
         )
 
 
@@ -202,10 +210,17 @@ def learn(partial: Partial, medians: Mapping[tuple[str, str], float]) -> Transfo
         for (column, part), moments in _in_order(schema, partial.numbers)
     ]  # fmt: skip
     categories = [_category(name, partial.categories[name]) for name in _names(schema) if name in partial.categories]
+    images = tuple(_image(each) for each in schema.features if each.shape is not None)
     return Transform(
-        numbers=tuple(numbers), categories=tuple(categories), target_column=schema.target,
+        images=images, numbers=tuple(numbers), categories=tuple(categories), target_column=schema.target,
         classes=schema.classes, target_mean=target.mean, target_std=target.std,
     )  # fmt: skip
+
+
+def _image(column: Column) -> ImageInput:
+    assert column.shape is not None
+    channels, height, width = column.shape
+    return ImageInput(column=column.name, channels=channels, height=height, width=width)
 
 
 def _names(schema: Schema) -> list[str]:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -10,7 +11,8 @@ from pydantic import Field, ValidationError
 from raymle.config.base import Section
 from raymle.config.model import READY, ModelConfig
 from raymle.data import own
-from raymle.errors import SpecError, UsageError
+from raymle.errors import SetupError, SpecError, UsageError
+from raymle.records import Inputs
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -41,6 +43,32 @@ class MlpParams(HeadParams):
     """Width of each hidden layer."""
 
 
+class ImageParams(HeadParams):
+    """Parameters of networks over images."""
+
+    filters: tuple[Width, ...] = (32, 64, 64)
+    """Filters of each convolution."""
+    flip: bool = False
+    """Whether training images are turned left to right at random; not for what reads one way, as digits do."""
+    shift: float = Field(0.1, ge=0, le=0.5)
+    """The most that training images are moved at random, as a share of their side; 0 moves none."""
+
+
+class CnnParams(ImageParams):
+    """Parameters of a few convolutions and the layers after them."""
+
+
+class ResnetParams(ImageParams):
+    """Parameters of a residual network and the layers after it."""
+
+    hidden: tuple[Width, ...] = ()
+    """Width of each hidden layer after it."""
+    depth: Literal[18, 34, 50] = 18
+    """Layers with weights."""
+    width: Annotated[int, Field(ge=4, le=1024)] = 64
+    """Filters of its first stage."""
+
+
 class TreesParams(Section):
     """Parameters of boosted trees, by LightGBM's names."""
 
@@ -64,17 +92,47 @@ class TreesParams(Section):
     """L2 penalty of the leaves."""
 
 
-PARAMS: dict[str, type[Section]] = {"linear": LinearParams, "mlp": MlpParams, "trees": TreesParams}
+PARAMS: dict[str, type[Section]] = {
+    "linear": LinearParams,
+    "mlp": MlpParams,
+    "trees": TreesParams,
+    "cnn": CnnParams,
+    "resnet": ResnetParams,
+}
+IMAGES = {"cnn", "resnet"}
 
 
 def check(config: ModelConfig, folder: str = ".") -> None:
     """Raise for a family that is not there yet or parameters that it does not have; builds nothing."""
     if config.is_users:
         factory(config, folder)
+    elif config.is_torchvision:
+        if find_spec("torchvision") is None:
+            raise SetupError(
+                f"model.type {config.type} needs torchvision, which is not installed",
+                hint="pip install torchvision, or use model.type=resnet",
+            )
+        parameters(config)
     elif config.type not in READY:
         raise UsageError(f"model.type {config.type} comes later", hint=f"use one of {', '.join(READY)}")
     else:
         parameters(config)
+
+
+def fits(config: ModelConfig, inputs: Inputs) -> None:
+    """Refuse a family that cannot take what a row consists of, before it is trained.
+
+    Raises:
+        UsageError: trees with images, or a network for images without any.
+    """
+    if config.type == "trees" and inputs.images:
+        name = inputs.images[0].column
+        raise UsageError(
+            f"column {name!r} is image, and trees take numbers and categories",
+            hint=f"use model.type=cnn, resnet, mlp or linear, or data.drop: [{name}]",
+        )
+    if (config.type in IMAGES or config.is_torchvision) and not inputs.images:
+        raise UsageError(f"model.type {config.type} is for images, and no column is one", hint="use model.type=mlp")
 
 
 def factory(config: ModelConfig, folder: str) -> Callable[..., Any]:
@@ -90,7 +148,7 @@ def parameters(config: ModelConfig) -> Any:
     Raises:
         SpecError: a parameter is unknown or has a wrong value.
     """
-    kind = PARAMS[config.type]
+    kind = ImageParams if config.is_torchvision else PARAMS[config.type]
     try:
         return kind(**config.params)
     except ValidationError as error:
