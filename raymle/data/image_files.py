@@ -150,19 +150,29 @@ def digest(root: str, names: Iterable[str | None], store: Store) -> str:
     """Return the sha256 over names and contents; files whose size and times are known are not read again."""
     wanted = sorted({name for name in names if name})
     system = filesystem(root)
-    infos = system.get_file_info([path_of(_place(root, name)) for name in wanted])
-    known = [[name, info.size or 0, info.mtime_ns or 0] for name, info in zip(wanted, infos, strict=True)]
-    note = store.root / "memo" / f"{hashlib.sha256(json.dumps([root, known]).encode()).hexdigest()[:32]}.txt"
+    note = store.root / "memo" / f"{files_of(root, wanted)[:32]}.txt"
     if note.exists():
         return note.read_text()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         contents = pool.map(lambda name: hashlib.sha256(_content(system, root, name)).hexdigest(), wanted)
         pairs = [*zip(wanted, contents, strict=True)]
     found = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
-    if time.time() - max((info.mtime_ns or 0 for info in infos), default=0) / 1e9 > 1:  # a later change would show
+    if time.time() - _changed(root, wanted) > 1:  # a later change would show
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(found)
     return found
+
+
+def files_of(root: str, names: Sequence[str]) -> str:
+    """Return a digest of names, sizes and times: what changes when a file does, without reading any."""
+    infos = filesystem(root).get_file_info([path_of(_place(root, name)) for name in names])
+    known = [[name, info.size or 0, info.mtime_ns or 0] for name, info in zip(names, infos, strict=True)]
+    return hashlib.sha256(json.dumps([root, known]).encode()).hexdigest()
+
+
+def _changed(root: str, names: Sequence[str]) -> float:
+    infos = filesystem(root).get_file_info([path_of(_place(root, name)) for name in names])
+    return max((info.mtime_ns or 0 for info in infos), default=0) / 1e9
 
 
 def refuse_loose(rows: pa.Table, name: str) -> None:

@@ -9,6 +9,7 @@ from torch.nn import functional
 from raymle.model.params import ImageParams, ResnetParams
 from raymle.records import ImageInput
 
+MIDDLE, DEVIATION = 0.5, 0.25
 LARGE = 96
 """From this side on a residual network first looks at every fourth pixel only, as it does for photographs."""
 FEATURES = 256
@@ -19,7 +20,10 @@ BOTTLENECK = 4
 
 @final
 class Augment(nn.Module):
-    """Flips and shifts each image at random in training, and does nothing else; seeded by torch's random state."""
+    """Brings pixels of 0 to 1 to about mean 0 and deviation 1; in training also flips and shifts images at random.
+
+    Torch's own random state draws: the same seed, the same images.
+    """
 
     def __init__(self, image: ImageInput, params: Any) -> None:
         super().__init__()
@@ -29,8 +33,11 @@ class Augment(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return images of the same shape; what is shifted in is black."""
-        if not self.training:
-            return images
+        if self.training:
+            images = self._varied(images)
+        return (images - MIDDLE) / DEVIATION
+
+    def _varied(self, images: Tensor) -> Tensor:
         if any(self.shift):
             images = shifted(images, *self.shift)
         if self.flip:
