@@ -23,6 +23,8 @@ class Column(Record):
     reason: str = ""
     also: tuple[Role, ...] = ()
     """Further roles: a key's column may also be the group or the time."""
+    shape: tuple[int, int, int] | None = None
+    """Channels, height and width that every image of the column is brought to."""
 
 
 class Schema(Record):

@@ -15,7 +15,7 @@ MOST_CATEGORIES = 20
 
 def distribution(schema: Schema, samples: dict[str, pa.Table]) -> tuple[Drift, ...]:
     """Compare validation and test with train: PSI with KS for numbers, PSI with chi-squared for categories."""
-    columns = [column for column in schema.columns if column.role in {"feature", "target"}]
+    columns = [column for column in schema.columns if column.role in {"feature", "target"} and column.type != "image"]
     return tuple(
         _drift(column.name, side, _compared(column, samples["train"]), _compared(column, samples[side]))
         for column in columns

@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raymle.data.casts import ARROW
+from raymle.data.casts import arrow as arrow_of
+from raymle.data.images import of_pixels
 from raymle.data.transform import Number, Transform
 from raymle.records import Column, Schema
 
 NULLS = 0.05
 DAY_US = 86_400e6
+BLOTS = 4
 MOST_DAYS = 1e5
 WORDS = 500
 """That drawn texts are made of."""
@@ -27,7 +29,9 @@ def rows(schema: Schema, transform: Transform, count: int, *, seed: int = 0) -> 
 
 
 def _column(column: Column, transform: Transform, count: int, draw: np.random.Generator) -> pa.Array:
-    arrow = ARROW[column.type]
+    arrow = arrow_of(column)
+    if column.shape is not None:
+        return of_pixels(_pictures(column.shape, count, draw))
     number = next((each for each in transform.numbers if each.column == column.name), None)
     if number is not None:
         return pa.array(_numbers(column, number, count, draw), mask=_nulls(number.flagged, count, draw)).cast(arrow)
@@ -38,6 +42,14 @@ def _column(column: Column, transform: Transform, count: int, draw: np.random.Ge
     known = category.values or ("",)
     values = [known[place] for place in draw.integers(0, len(known), count)]
     return pa.array(values, arrow, mask=_nulls(category.missing > 0, count, draw))
+
+
+def _pictures(shape: tuple[int, int, int], count: int, draw: np.random.Generator) -> NDArray[np.uint8]:
+    """Return coarse blots: as in photographs, pixels beside each other are alike."""
+    channels, height, width = shape
+    coarse = draw.integers(0, 256, (count, channels, BLOTS, BLOTS), np.uint8)
+    rows, columns = np.arange(height) * BLOTS // height, np.arange(width) * BLOTS // width
+    return coarse[:, :, rows][:, :, :, columns].reshape(count, -1)
 
 
 def _numbers(column: Column, number: Number, count: int, draw: np.random.Generator) -> NDArray[np.generic]:

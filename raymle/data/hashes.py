@@ -102,12 +102,19 @@ def _microseconds(values: pa.Array) -> pa.Array:
 def as_text(values: pa.Array) -> pa.Array:
     """Return any values as text, each by itself: what is in the same batch must not matter."""
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
-        words = (value if value is None else value.decode(errors="backslashreplace") for value in values.to_pylist())
-        return pa.array(words, pa.string())
+        return pa.array(map(_word, values.to_pylist()), pa.string())
     try:
         return values.cast(pa.string())
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         return pa.array([repr(value) for value in values.to_pylist()], pa.string())
+
+
+def _word(value: bytes | None) -> str | None:
+    """Return bytes as the text that they are, or as a digest of them."""
+    try:
+        return value if value is None else value.decode()
+    except UnicodeDecodeError:
+        return hashlib.blake2b(value or b"", digest_size=16).hexdigest()
 
 
 def _number_hashes(values: pa.Array) -> Hashes:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raymle.config.data import DataConfig
+from raymle.data import image_files, images
 from raymle.data.casts import PATTERNS
 from raymle.data.formats import has_leading_zeros
 from raymle.data.schema import missing
@@ -21,7 +22,7 @@ GUESSED = "the target has"
 LONG_TEXT = 50
 MOSTLY = 0.9
 KEY_NAME = re.compile(r"(?i)(^|_)(id|key|uuid|guid)$|^index$")
-LEARNABLE: set[ColumnType] = {"number", "boolean", "category", "timestamp", "text"}
+LEARNABLE: set[ColumnType] = {"number", "boolean", "category", "timestamp", "text", "image"}
 NOT_FEATURES: set[Role] = {"key", "group", "split"}
 Task = Literal["classification", "regression"]
 Guess = tuple[ColumnType, str]
@@ -55,10 +56,17 @@ def infer(
         else _column(name, sample[name], data, by=by)
         for name in sample.column_names
     ]
+    columns = [_aside(column, source) for column in columns]
     if not any(column.role == "feature" for column in columns):
         why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in columns if column.role == "drop")
         raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
     return Schema(columns=tuple(columns), target=data.target, task=task)
+
+
+def _aside(column: Column, source: Source) -> Column:
+    if column.name not in source.aside or column.role != "feature":
+        return column
+    return column.model_copy(update={"role": "drop", "reason": "it says where an image is, not what it shows"})
 
 
 def words(data: DataConfig, *, by: str | None = None) -> set[str]:
@@ -89,6 +97,7 @@ def infer_roles(source: Source, target: str) -> Schema:
 
 def head(source: Source, rows: int, *, apply: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None) -> pa.Table:
     """Return the first rows; a column without values in them shows the first that it has later."""
+    source, rows = image_files.sampled(source, rows)
     parts: list[pa.RecordBatch] = []
     for batch in batches(source, rows=rows):
         part = apply(batch) if apply else batch
@@ -196,7 +205,8 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
         role, reason = "drop", f"{reason}; {kind} columns come later".removeprefix("; ")
     elif role == "feature" and kind == "text" and name not in data.types and not is_prose(values):
         role, reason = "drop", f"{reason}{_not_words(name, values)}"
-    return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also))
+    shape = images.survey((each.as_py() for each in values), data.image) if kind == "image" else None
+    return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also), shape=shape)
 
 
 def _not_words(name: str, values: pa.ChunkedArray) -> str:
@@ -218,7 +228,7 @@ def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:
 
 
 def _allowed(name: str, kind: ColumnType) -> ColumnType:
-    if kind in {"image", "sequence"}:
+    if kind == "sequence":
         raise UsageError(f"data.types: column {name!r} is {kind}, and {kind} columns come later")
     return kind
 
@@ -234,7 +244,14 @@ def _guess(values: pa.ChunkedArray) -> Guess:
         return "number", ""
     if pa.types.is_temporal(kind):
         return "timestamp", ""
+    if images.is_bytes(kind) and _are_images(values):
+        return "image", "its bytes are images"
     return ("sequence", "nested values") if pa.types.is_nested(kind) else ("text", "bytes")
+
+
+def _are_images(values: pa.ChunkedArray) -> bool:
+    known = [bytes(each.as_py()[:64]) for each in values.drop_null()[:FEW_VALUES]]
+    return bool(known) and sum(map(images.looks_like, known)) > len(known) / 2
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from raymle.config import DataConfig, SplitConfig
-from raymle.data import checks, drift, own, seal, shards, split, texts
+from raymle.data import checks, drift, own, seal, shards, split, survey, texts
 from raymle.data.blocks import KEEP_BYTES, Blocks
 from raymle.data.casts import decoded
 from raymle.data.hashes import Hashes
@@ -52,7 +52,7 @@ def prepare(
         positive: The class that counts as positive.
         on_ray: Let Ray Data do the passes.
     """
-    known = words(data, by=config.by)
+    known = words(data, by=config.column)
     found = resolve(source if source is not None else data.source, folder=folder, words=known)
     origin = fingerprint(found, store)
     splits_id = _name(data, config, origin, positive, folder)
@@ -113,16 +113,21 @@ def _make(  # noqa: PLR0917
 ) -> None:  # fmt: skip
     """Do the three passes, then commit the seal and the shards."""
     transforms = partial(apply_all, references=data.transforms, folder=folder)
-    schema = infer(source, data, by=config.by, apply=transforms)
+    schema = infer(source, data, by=config.column, apply=transforms)
     blocks = Blocks(source, on_ray=on_ray)
     if data.transforms:
         blocks.threads = 1  # the user's own code need not be safe among threads
     keep = not on_ray and source.bytes < KEEP_BYTES
-    look = Look(schema, config, transforms, keep=keep)
-    seen, identity, content = _together(list(blocks.each(lambda raw, _: look(raw))))
+    look = Look(schema, config, transforms, keep=keep, aside=source.aside)
+    try:
+        seen, identity, content = _together(list(blocks.each(lambda raw, _: look(raw))))
+    except DataError:
+        survey.blame(source, schema, transforms)
+        raise
     schema = checks.contract(schema, [each.contract for each in seen], positive)
     schema = schema.model_copy(update={"deciding": _deciding(config, schema, source)})
     warnings = checks.duplicates(schema, identity, content) + checks.scattered_groups(config, schema)
+    warnings += survey.told(schema, [each.images for each in seen]) + survey.unused_sides(config, source)
     rule, sides = _sides(config, schema, seen, identity)
     known = None if on_ray else seen
     placed = Placed(look, schema, rule)
@@ -159,7 +164,7 @@ def _together(seen: Sequence[Seen]) -> tuple[list[Seen], Hashes, Hashes]:
 def _deciding(config: SplitConfig, schema: Schema, source: Source) -> tuple[str, ...]:
     """Name the columns that decide a row's side."""
     named = schema.named("group") if config.method == "group" else schema.named("key")
-    return tuple(sorted(named or {*source.columns.names} - {schema.target}))
+    return tuple(sorted(named or {*source.columns.names} - {schema.target, *source.aside}))
 
 
 def _sides(config: SplitConfig, schema: Schema, seen: Sequence[Seen], identity: Hashes) -> tuple[Rule, Sides]:

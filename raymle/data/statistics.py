@@ -71,6 +71,8 @@ class Partial:
     def add(self, batch: pa.RecordBatch) -> Self:
         """Count a conformed batch of train rows."""
         for column in self.schema.features:
+            if column.type == "image":
+                continue
             values = batch.column(column.name)
             if column.type in NUMERIC:
                 for part, numbers in numbers_of(values).items():

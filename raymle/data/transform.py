@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.data.encoded import Encoded, together
+from raymle.data.images import to_pixels
 from raymle.data.statistics import MOMENTS, Moments, Partial, numbers_of
 from raymle.data.texts import Text
-from raymle.records import Inputs, Record, Schema
+from raymle.records import Column, ImageInput, Inputs, Record, Schema
 
 MOST_CATEGORIES = 10_000
 MOST_DEVIATIONS = 1e4
@@ -58,13 +59,15 @@ class Transform:
     target_mean: float = 0.0
     target_std: float = 1.0
     texts: tuple[Text, ...] = ()
+    images: tuple[ImageInput, ...] = ()
 
     @property
     def inputs(self) -> Inputs:
         """How wide the inputs are."""
         width = len(self.numbers) + sum(number.flagged for number in self.numbers)
         sizes = tuple(1 + len(each.values) + (each.missing > 0) for each in self.categories)
-        return Inputs(numbers=width, categories=sizes, texts=tuple(text.input for text in self.texts))
+        texts = tuple(text.input for text in self.texts)
+        return Inputs(numbers=width, categories=sizes, texts=texts, images=self.images)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,7 +82,11 @@ class Transform:
         if isinstance(batch, pa.Table):
             parts = [self.apply(part) for part in batch.to_batches()]
             return together(parts) if parts else self._empty()
-        return Encoded(self._numbers(batch), self._codes(batch))
+        return Encoded(self._numbers(batch), self._codes(batch), self._pixels(batch))
+
+    def _pixels(self, batch: pa.RecordBatch) -> NDArray[np.uint8] | None:
+        found = [to_pixels(batch.column(each.column)) for each in self.images]
+        return np.hstack(found) if len(found) > 1 else next(iter(found), None)
 
     def _empty(self) -> Encoded:
         numbers, codes, pixels = self.inputs.widths
@@ -142,7 +149,8 @@ class Transform:
 
     def state(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
-        return {
+        images = {"images": [each.model_dump() for each in self.images]} if self.images else {}
+        return images | {
             "numbers": [number.model_dump() for number in self.numbers],
             "categories": [category.model_dump(mode="json") for category in self.categories],
             "texts": [text.model_dump() for text in self.texts],
@@ -164,6 +172,7 @@ class Transform:
             target_mean=target["mean"],
             target_std=target["std"],
             texts=tuple(Text.model_validate(text) for text in state.get("texts", ())),
+            images=tuple(ImageInput.model_validate(image) for image in state.get("images", ())),
         )
 
 
@@ -212,10 +221,17 @@ def learn(partial: Partial, medians: Mapping[tuple[str, str], float], *, texts: 
         for (column, part), moments in _in_order(schema, partial.numbers)
     ]  # fmt: skip
     categories = [_category(name, partial.categories[name]) for name in _names(schema) if name in partial.categories]
+    images = tuple(_image(each) for each in schema.features if each.shape is not None)
     return Transform(
         numbers=tuple(numbers), categories=tuple(categories), target_column=schema.target,
-        classes=schema.classes, target_mean=target.mean, target_std=target.std, texts=texts,
+        classes=schema.classes, target_mean=target.mean, target_std=target.std, texts=texts, images=images,
     )  # fmt: skip
+
+
+def _image(column: Column) -> ImageInput:
+    assert column.shape is not None
+    channels, height, width = column.shape
+    return ImageInput(column=column.name, channels=channels, height=height, width=width)
 
 
 def _names(schema: Schema) -> list[str]:

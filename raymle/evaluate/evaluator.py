@@ -12,6 +12,7 @@ from raymle.data import shards
 from raymle.data.own import function
 from raymle.errors import SpecError
 from raymle.evaluate import limits, report
+from raymle.evaluate.gallery import pictures
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.measure import metrics
 from raymle.model import Bundle, load
@@ -82,6 +83,7 @@ def validation(
         splits=splits,
         history=tuple(history),
         spec=spec or {},
+        pictures=pictures(loaded.transform.inputs, shards.load(splits, "validation")),
     )
     return _reported(judged, facts, config, out)
 
