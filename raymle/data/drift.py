@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.errors import GateRefused
@@ -14,7 +15,9 @@ MOST_CATEGORIES = 20
 
 def distribution(schema: Schema, samples: dict[str, pa.Table]) -> tuple[Drift, ...]:
     """Compare validation and test with train: PSI with KS for numbers, PSI with chi-squared for categories."""
-    columns = [column for column in schema.columns if column.role in {"feature", "target"}]
+    columns = [
+        column for column in schema.columns if column.role in {"feature", "target"} and "time" not in column.also
+    ]
     return tuple(
         _drift(column.name, side, samples["train"][column.name], samples[side][column.name])
         for column in columns
@@ -34,6 +37,8 @@ def refuse(found: tuple[Drift, ...], most: float | None) -> None:
 
 
 def _drift(name: str, side: str, train: pa.ChunkedArray, other: pa.ChunkedArray) -> Drift:
+    if pa.types.is_nested(train.type):  # of sequences all values together
+        train, other = (pc.list_flatten(each) for each in (train, other))
     if pa.types.is_floating(train.type) or pa.types.is_temporal(train.type):
         mine, theirs = _numbers(train), _numbers(other)
         edges = _edges(mine)
@@ -62,7 +67,8 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
     if pa.types.is_temporal(values.type):
         values = values.cast(pa.int64())
-    return np.sort(values.drop_null().cast(pa.float64()).to_numpy())
+    numbers = values.drop_null().cast(pa.float64()).to_numpy()
+    return np.sort(numbers[~np.isnan(numbers)])
 
 
 def _category_counts(train: pa.ChunkedArray, other: pa.ChunkedArray) -> list[NDArray[np.int64]]:

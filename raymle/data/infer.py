@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raymle.config.data import DataConfig
-from raymle.data.casts import PATTERNS
+from raymle.data.casts import PATTERNS, is_list
 from raymle.data.formats import has_leading_zeros
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
@@ -17,10 +17,11 @@ from raymle.records import Column, ColumnType, Role, Schema
 
 FEW_VALUES = 20
 GUESSED = "the target has"
+NESTED = "nested values that are no lists of numbers"
 LONG_TEXT = 50
 MOSTLY = 0.9
 KEY_NAME = re.compile(r"(?i)(^|_)(id|key|uuid|guid)$|^index$")
-LEARNABLE: set[ColumnType] = {"number", "boolean", "category", "timestamp"}
+LEARNABLE: set[ColumnType] = {"number", "boolean", "category", "timestamp", "sequence"}
 NOT_FEATURES: set[Role] = {"key", "group", "split"}
 Task = Literal["classification", "regression"]
 Guess = tuple[ColumnType, str]
@@ -191,6 +192,8 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
         )
     if role == "feature" and not name:
         role, reason = "drop", "it has no name, like an index that pandas wrote"
+    elif role == "feature" and reason == NESTED:
+        role = "drop"
     elif role == "feature" and kind not in LEARNABLE:
         role, reason = "drop", f"{reason}; {kind} columns come later".removeprefix("; ")
     return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also))
@@ -208,7 +211,7 @@ def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:
 
 
 def _allowed(name: str, kind: ColumnType) -> ColumnType:
-    if kind in {"image", "sequence"}:
+    if kind == "image":
         raise UsageError(f"data.types: column {name!r} is {kind}, and {kind} columns come later")
     return kind
 
@@ -224,7 +227,9 @@ def _guess(values: pa.ChunkedArray) -> Guess:
         return "number", ""
     if pa.types.is_temporal(kind):
         return "timestamp", ""
-    return ("sequence", "nested values") if pa.types.is_nested(kind) else ("text", "bytes")
+    if pa.types.is_nested(kind):
+        return "sequence", "lists of numbers" if is_list(kind) else NESTED
+    return "text", "bytes"
 
 
 def _is_text(kind: pa.DataType) -> bool:

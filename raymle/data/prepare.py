@@ -16,8 +16,9 @@ from raymle.data import checks, drift, own, seal, shards, split
 from raymle.data.blocks import KEEP_BYTES, Blocks
 from raymle.data.casts import decoded
 from raymle.data.hashes import Hashes
-from raymle.data.infer import infer, words
+from raymle.data.infer import words
 from raymle.data.passes import Encode, Fit, Look, Placed, Seen, numeric_aux
+from raymle.data.series import infer, windowed
 from raymle.data.source import Source, fingerprint, resolve
 from raymle.data.split import SIDES, Rule, Sides
 from raymle.data.statistics import Partial, numbers_of
@@ -70,8 +71,9 @@ def prepare(
 def _name(data: DataConfig, config: SplitConfig, origin: str, positive: str | None, folder: str) -> str:
     """Name prepared data by all that decides its bytes."""
     code = own.digest(own.sources(data.transforms, folder))
+    absent = {name for name in ("series",) if getattr(data, name) is None}  # as before there was such a key
     parts = [
-        FORMAT, origin, data.model_dump(mode="json", exclude={"source"}),
+        FORMAT, origin, data.model_dump(mode="json", exclude={"source", *absent}),
         config.model_dump(mode="json", exclude={"max_drift"}), positive, code,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -114,6 +116,9 @@ def _make(  # noqa: PLR0917
     """Do the three passes, then commit the seal and the shards."""
     transforms = partial(apply_all, references=data.transforms, folder=folder)
     schema = infer(source, data, by=config.by, apply=transforms)
+    told: tuple[str, ...] = ()
+    if schema.series:
+        source, schema, told = windowed(source, data, schema)
     blocks = Blocks(source, on_ray=on_ray)
     if data.transforms:
         blocks.threads = 1  # the user's own code need not be safe among threads
@@ -122,7 +127,7 @@ def _make(  # noqa: PLR0917
     seen, identity, content = _together(list(blocks.each(lambda raw, _: look(raw))))
     schema = checks.contract(schema, [each.contract for each in seen], positive)
     schema = schema.model_copy(update={"deciding": _deciding(config, schema, source)})
-    warnings = checks.duplicates(schema, identity, content) + checks.scattered_groups(config, schema)
+    warnings = told + checks.duplicates(schema, identity, content) + checks.scattered_groups(config, schema)
     rule, sides = _sides(config, schema, seen, identity)
     known = None if on_ray else seen
     placed = Placed(look, schema, rule)

@@ -60,6 +60,32 @@ class Moments:
 
 @final
 @dataclass
+class Lists:
+    """What is learned of a column of lists; two merge."""
+
+    moments: Moments = field(default_factory=Moments)
+    longest: int = 0
+
+    def add(self, values: pa.Array) -> None:
+        """Count one batch."""
+        flat = flattened(values)
+        self.moments.add(flat, int(np.isnan(flat).sum()))
+        self.longest = max(self.longest, pc.max(pc.list_value_length(values)).as_py() or 0)
+
+    def merge(self, other: "Lists") -> Self:
+        """Take in another's counts."""
+        self.moments.merge(other.moments)
+        self.longest = max(self.longest, other.longest)
+        return self
+
+
+def flattened(values: pa.Array) -> NDArray[np.float64]:
+    """Return all values of all lists, NaN for null."""
+    return np.asarray(values.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+@final
+@dataclass
 class Partial:
     """Statistics of some train rows; two merge."""
 
@@ -67,13 +93,18 @@ class Partial:
     numbers: dict[tuple[str, str], Moments] = field(default_factory=dict)
     categories: dict[str, Counter[str | None]] = field(default_factory=dict)
     classes: Counter[str | None] = field(default_factory=Counter)
+    sequences: dict[str, Lists] = field(default_factory=dict)
 
     def add(self, batch: pa.RecordBatch) -> Self:
         """Count a conformed batch of train rows."""
         for column in self.schema.features:
             values = batch.column(column.name)
-            if column.type in NUMERIC:
+            if column.type == "sequence":
+                self.sequences.setdefault(column.name, Lists()).add(values)
+            elif column.type in NUMERIC:
                 for part, numbers in numbers_of(values).items():
+                    if self.schema.series and part == "day":  # every moment to be forecast is a later one
+                        continue
                     self.numbers.setdefault((column.name, part), Moments()).add(numbers, values.null_count)
             else:
                 self.categories.setdefault(column.name, Counter()).update(_counts(values))
@@ -90,6 +121,8 @@ class Partial:
             self.numbers.setdefault(place, Moments()).merge(moments)
         for name, counts in other.categories.items():
             self.categories.setdefault(name, Counter()).update(counts)
+        for name, lists in other.sequences.items():
+            self.sequences.setdefault(name, Lists()).merge(lists)
         self.classes.update(other.classes)
         return self
 

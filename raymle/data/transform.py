@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from raymle.data import sequences
 from raymle.data.encoded import Encoded, together
+from raymle.data.sequences import Sequence
 from raymle.data.statistics import MOMENTS, Moments, Partial, numbers_of
 from raymle.records import Inputs, Record, Schema
 
@@ -56,27 +58,36 @@ class Transform:
     classes: tuple[str, ...]
     target_mean: float = 0.0
     target_std: float = 1.0
+    sequences: tuple[Sequence, ...] = ()
 
     @property
     def inputs(self) -> Inputs:
         """How wide the inputs are."""
-        width = len(self.numbers) + sum(number.flagged for number in self.numbers)
         sizes = tuple(1 + len(each.values) + (each.missing > 0) for each in self.categories)
-        return Inputs(numbers=width, categories=sizes)
+        lists = tuple(each.input for each in self.sequences)
+        return Inputs(numbers=self._width, categories=sizes, sequences=lists)
+
+    @property
+    def _width(self) -> int:
+        return len(self.numbers) + sum(number.flagged for number in self.numbers)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the inputs: the numbers, their flags, the codes."""
+        """Names of the inputs: the numbers, their flags, the values of sequences, the codes."""
         plain = [f"{number.column}.{number.part}".rstrip(".") for number in self.numbers]
         flags = [f"{number.column} is missing" for number in self.numbers if number.flagged]
-        return (*plain, *flags, *(each.column for each in self.categories))
+        values = [name for each in self.sequences for name in each.names]
+        return (*plain, *flags, *values, *(each.column for each in self.categories))
 
     def apply(self, batch: Any) -> Encoded:
         """Encode a conformed batch or table."""
         if isinstance(batch, pa.Table):
             parts = [self.apply(part) for part in batch.to_batches()]
             return together(parts) if parts else self._empty()
-        return Encoded(self._numbers(batch), self._codes(batch))
+        numbers = self._numbers(batch)
+        if self.sequences:
+            numbers = np.hstack([numbers, *(sequences.apply(batch, each) for each in self.sequences)])
+        return Encoded(numbers, self._codes(batch))
 
     def _empty(self) -> Encoded:
         numbers, codes, pixels = self.inputs.widths
@@ -90,7 +101,7 @@ class Transform:
             (number, parts[number.column][number.part], batch.column(number.column).null_count > 0)
             for number in self.numbers
         ]
-        rows = np.empty((batch.num_rows, self.inputs.numbers), np.float32)
+        rows = np.empty((batch.num_rows, self._width), np.float32)
         for start in range(0, batch.num_rows, ROWS_AT_ONCE):
             block = slice(start, start + ROWS_AT_ONCE)
             flag = len(inputs)
@@ -138,6 +149,7 @@ class Transform:
         return {
             "numbers": [number.model_dump() for number in self.numbers],
             "categories": [category.model_dump(mode="json") for category in self.categories],
+            "sequences": [sequence.model_dump(mode="json") for sequence in self.sequences],
             "target": {
                 "column": self.target_column, "classes": list(self.classes),
                 "mean": self.target_mean, "std": self.target_std,
@@ -155,6 +167,7 @@ class Transform:
             classes=tuple(target["classes"]),
             target_mean=target["mean"],
             target_std=target["std"],
+            sequences=tuple(Sequence.model_validate(sequence) for sequence in state.get("sequences", ())),
         )
 
 
@@ -205,6 +218,7 @@ def learn(partial: Partial, medians: Mapping[tuple[str, str], float]) -> Transfo
     return Transform(
         numbers=tuple(numbers), categories=tuple(categories), target_column=schema.target,
         classes=schema.classes, target_mean=target.mean, target_std=target.std,
+        sequences=sequences.learn(schema, partial.sequences),
     )  # fmt: skip
 
 

@@ -10,3 +10,4 @@ from raymle.model.contents import no_bundle as no_bundle
 from raymle.model.contents import read_contents as read_contents
 from raymle.model.params import check as check
 from raymle.model.params import parameters as parameters
+from raymle.model.params import suits as suits

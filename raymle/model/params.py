@@ -11,6 +11,7 @@ from raymle.config.base import Section
 from raymle.config.model import READY, ModelConfig
 from raymle.data import own
 from raymle.errors import SpecError, UsageError
+from raymle.records import Inputs
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -41,6 +42,17 @@ class MlpParams(HeadParams):
     """Width of each hidden layer."""
 
 
+class LstmParams(HeadParams):
+    """Parameters of an LSTM over sequences, and of the layers after it."""
+
+    hidden: tuple[Width, ...] = (64,)
+    """Width of each hidden layer after it."""
+    units: Width = 64
+    """Width of what it remembers."""
+    layers: int = Field(1, ge=1, le=8)
+    """LSTMs on top of each other."""
+
+
 class TreesParams(Section):
     """Parameters of boosted trees, by LightGBM's names."""
 
@@ -64,7 +76,7 @@ class TreesParams(Section):
     """L2 penalty of the leaves."""
 
 
-PARAMS: dict[str, type[Section]] = {"linear": LinearParams, "mlp": MlpParams, "trees": TreesParams}
+PARAMS: dict[str, type[Section]] = {"linear": LinearParams, "mlp": MlpParams, "lstm": LstmParams, "trees": TreesParams}
 
 
 def check(config: ModelConfig, folder: str = ".") -> None:
@@ -75,6 +87,15 @@ def check(config: ModelConfig, folder: str = ".") -> None:
         raise UsageError(f"model.type {config.type} comes later", hint=f"use one of {', '.join(READY)}")
     else:
         parameters(config)
+
+
+def suits(config: ModelConfig, inputs: Inputs) -> None:
+    """Raise UsageError for a family that has nothing to do with what a row consists of."""
+    if config.type == "lstm" and not (inputs.sequences or inputs.texts):
+        raise UsageError(
+            "model.type lstm reads sequences, and there is no column of them",
+            hint="use model.type=mlp, or data.task: forecast to make windows of a series",
+        )
 
 
 def factory(config: ModelConfig, folder: str) -> Callable[..., Any]:
