@@ -85,6 +85,16 @@ class DataConfig(Section):
         return self
 
 
+def split_for(data: Any, split: Any) -> Any:
+    """Return a ``split`` section as it is written; a forecast is judged on later moments when it says nothing else."""
+    section = {} if split is None else split
+    if not isinstance(data, dict) or not isinstance(section, dict):
+        return split
+    task = data.get("task")
+    is_forecast = task == "forecast" or (task is None and data.get("series") is not None)
+    return {"method": "time", **section} if is_forecast else split
+
+
 class Fractions(Section):
     """Shares of the rows; they sum to 1."""
 

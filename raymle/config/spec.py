@@ -46,19 +46,6 @@ class Spec(Section):
     folder: str = "."
     """Where relative paths and the user's own code start: the spec's folder, set by the loader."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _forecasts_split_by_time(cls, values: Any) -> Any:
-        """Let a forecast be judged on later moments when the spec says nothing else."""
-        data, split = (values.get(name) for name in ("data", "split")) if isinstance(values, dict) else (None, None)
-        if not isinstance(data, dict):
-            return values
-        task, section = data.get("task"), {} if split is None else split
-        is_forecast = task == "forecast" or (task is None and data.get("series") is not None)
-        if is_forecast and isinstance(section, dict) and "method" not in section:
-            return {**values, "split": {"method": "time", **section}}
-        return values
-
     @model_validator(mode="after")
     def _split_suits_a_forecast(self) -> Self:
         if self.data.is_forecast and self.split.method not in {"time", "group"}:

@@ -46,6 +46,23 @@ def infer(
         apply: the user's own transforms of a batch.
         sample_rows: how many rows to look at.
     """
+    schema = described(source, data, by=by, apply=apply, sample_rows=sample_rows)
+    if not schema.features:
+        dropped = [column for column in schema.columns if column.role == "drop"]
+        why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in dropped)
+        raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
+    return schema
+
+
+def described(
+    source: Source,
+    data: DataConfig,
+    *,
+    by: str | None = None,
+    apply: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+    sample_rows: int = 50_000,
+) -> Schema:
+    """Do what ``infer`` does, also where there is no feature: a series has its own past."""
     sample = head(source, sample_rows, apply=apply)
     _check_names(data, by, sample.column_names)
     task, why = _task(sample[data.target], data)
@@ -55,9 +72,6 @@ def infer(
         else _column(name, sample[name], data, by=by)
         for name in sample.column_names
     ]
-    if not any(column.role == "feature" for column in columns):
-        why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in columns if column.role == "drop")
-        raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
     return Schema(columns=tuple(columns), target=data.target, task=task)
 
 
@@ -166,8 +180,8 @@ def _task(target: pa.ChunkedArray, data: DataConfig) -> tuple[Task, str]:
         return task, f"data.types says {data.types[data.target]}"
     if pa.types.is_temporal(target.type) or (_is_text(target.type) and _guess(target)[0] == "timestamp"):
         raise DataError(
-            f"target {data.target!r} is a moment, and forecasts come later",
-            hint="predict something else, or say data.task: classification",
+            f"target {data.target!r} is a moment",
+            hint="predict something else, or say data.task: classification; a forecast's moments are data.time",
         )
     if not _is_numeric(target.type):
         return "classification", "the target is not a number"

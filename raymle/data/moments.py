@@ -197,27 +197,36 @@ def cleared(moments: Moments, rows: Ordered, chosen: Chosen, series: Series) -> 
     """
     told = [] if moments.was_sorted else ["the rows were not in the order of time, and have been sorted"]
     breaks = np.flatnonzero(moments.follows & (rows.run == 0))
-    needed = series.window + series.horizon
-    if len(breaks):
-        first = int(breaks[0])
-        told.append(
-            f"{len(breaks):,} gaps: {moments.called(moments.codes[first])} has none of its {rows.step} steps between "
-            f"{moments.at(first - 1)} and {moments.at(first)}, {moments.where(first)}; windows that would reach over "
-            f"a gap are left out"
-        )
     counts = np.bincount(moments.codes, minlength=len(moments.names))
-    have = np.bincount(chosen.groups, minlength=len(moments.names)) > 0
-    without = np.flatnonzero(~have)
-    if not have.any():
-        longest = int(counts.argmax())
-        raise DataError(
-            f"no series has {needed - (chosen.rows < 0).any()} even steps in a row, as a window of {series.window} and "
-            f"a horizon of {series.horizon} need: {moments.called(longest)} has {counts[longest]:,} "
-            f"row{'s' * (counts[longest] != 1)}" + (f" and {len(breaks):,} gaps" if len(breaks) else ""),
-            hint="take a shorter data.series.window, or more rows",
-        )
+    without = np.flatnonzero(np.bincount(chosen.groups, minlength=len(counts)) == 0)
+    if len(without) == len(counts):
+        raise _no_window(moments, series, counts, len(breaks))
+    if len(breaks):
+        told.append(_gaps(moments, rows, breaks))
     if len(without):
-        shown = ", ".join(f"{moments.names[code]!r} with {counts[code]:,} row{'s' * (counts[code] != 1)}"
-                          for code in without[:SHOWN])  # fmt: skip
+        shown = ", ".join(f"{moments.names[code]!r} with {_rows(counts[code])}" for code in without[:SHOWN])
         told.append(f"{len(without):,} series too short for a window are left out: {shown}")
     return tuple(told)
+
+
+def _gaps(moments: Moments, rows: Ordered, breaks: NDArray[np.int64]) -> str:
+    first = int(breaks[0])
+    return (
+        f"{len(breaks):,} gap{'s' * (len(breaks) > 1)}: {moments.called(moments.codes[first])} goes from "
+        f"{moments.at(first - 1)} to {moments.at(first)} in {moments.where(first)}, and a step is {rows.step}; "
+        "windows that would reach over a gap are left out"
+    )
+
+
+def _no_window(moments: Moments, series: Series, counts: NDArray[np.int64], breaks: int) -> DataError:
+    longest = int(counts.argmax())
+    gaps = f" and {breaks:,} gap{'s' * (breaks > 1)}" if breaks else ""
+    return DataError(
+        f"no series has the even steps of a window of {series.window} and a horizon of {series.horizon}: "
+        f"{moments.called(longest)} has {_rows(counts[longest])}{gaps}",
+        hint="take a shorter data.series.window, or more rows",
+    )
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * int(count != 1)}"

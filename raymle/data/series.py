@@ -5,6 +5,7 @@ after how many steps it is ahead.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from raymle.data.casts import ARROW, canonical, plain
 from raymle.data.moments import Moments, check, cleared, first_word, not_a_time, read_times
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
-from raymle.data.steps import Step
+from raymle.data.steps import Step, Times
 from raymle.errors import DataError, ResourceError
 from raymle.records import Column, Schema, Series
 
@@ -48,7 +49,7 @@ def infer(
         return raw.infer(source, data, by=by, apply=apply)
     config = data.series or SeriesConfig()
     _check_time(source, str(data.time))
-    moments = raw.infer(source, data.model_copy(update={"task": "regression", "series": None}))
+    moments = raw.described(source, data.model_copy(update={"task": "regression", "series": None}))
     found = Series(
         target=data.target, time=str(data.time), group=data.group, window=config.window, horizon=config.horizon
     )
@@ -222,3 +223,15 @@ def _made(column: Column, made: dict[str, pa.Array], chosen: windows.Chosen, mom
     if column.name == schema.series.time:
         return pa.array(chosen.times).cast(ARROW[column.type])
     return pc.take(pa.array(moments.names, pa.string()), pa.array(chosen.groups))
+
+
+def times_of(table: pa.Table, series: Series) -> Times:
+    """Return the moment of each window."""
+    times = table[series.time]
+    return np.asarray((times.cast(pa.int64()) if pa.types.is_timestamp(times.type) else times).to_numpy())
+
+
+def keep_times(folder: Path, times: Times, sides: NDArray[np.uint8]) -> None:
+    """Write the moments of train and validation beside their arrays, in the same order."""
+    for place, name in enumerate(("train", "validation")):
+        np.save(folder / name / "times.npy", times[sides == place], allow_pickle=False)
