@@ -61,7 +61,7 @@ def test_linear_is_truly_linear_in_every_step(factor, seed):
     mixed = Encoded(one.numbers + np.float32(factor) * two.numbers, one.codes)
     nothing = Encoded(np.zeros_like(one.numbers), one.codes)
     plain = forward(module, one, 1) + factor * (
-        forward(module, two._replace(codes=one.codes), 1) - forward(module, nothing, 1)
+        forward(module, Encoded(two.numbers, one.codes), 1) - forward(module, nothing, 1)
     )
     assert np.allclose(forward(module, mixed, 1), plain, atol=1e-3)
 
@@ -73,7 +73,7 @@ def test_an_lstm_minds_the_order_and_each_column():
     for place in range(2, INPUTS.widths[0]):
         numbers = rows.numbers.copy()
         numbers[:, place] += 1
-        assert not np.array_equal(before, forward(module, rows._replace(numbers=numbers), 1)), place
+        assert not np.array_equal(before, forward(module, Encoded(numbers, rows.codes), 1)), place
 
 
 def test_an_lstm_without_a_sequence_is_refused():
