@@ -6,32 +6,16 @@ import torch
 from torch import nn
 
 from raymle.config.model import ModelConfig
-from raymle.errors import SpecError, UsageError
-from raymle.model.nets import Linear, Mlp
-from raymle.model.nets.fused import Flat, Fused
-from raymle.model.nets.sequence import SequenceLstm
-from raymle.model.params import HeadParams, LstmParams, MlpParams, factory, parameters
+from raymle.errors import SpecError
+from raymle.model.nets import families
+from raymle.model.params import factory, parameters
 from raymle.records import Inputs
 
-
-def mlp(inputs: Inputs, outputs: int, params: HeadParams) -> nn.Module:
-    """Return hidden layers over a row's values; what is no single value goes through its default encoder."""
-    if isinstance(params, MlpParams) and inputs.is_table:
-        return Mlp(inputs, outputs, params)
-    return Fused(inputs, outputs, params, image=later, text=later, sequence=Flat)
-
-
-def lstm(inputs: Inputs, outputs: int, params: LstmParams) -> nn.Module:
-    """Return an LSTM over each sequence, and hidden layers over what they remember."""
-    return Fused(inputs, outputs, params, image=later, text=later, sequence=SequenceLstm)
-
-
-def later(*_: object) -> nn.Module:
-    """Refuse an input that has no encoder yet."""
-    raise UsageError("images and texts come later", hint="leave those columns out: data.drop")
-
-
-FAMILIES: dict[str, Callable[..., nn.Module]] = {"linear": Linear, "mlp": mlp, "lstm": lstm}
+FAMILIES: dict[str, Callable[..., nn.Module]] = {
+    "linear": families.linear,
+    "mlp": families.mlp,
+    "lstm": families.lstm,
+}
 
 
 def build(config: ModelConfig, inputs: Inputs, outputs: int, *, folder: str = ".", seed: int = 0) -> nn.Module:

@@ -43,14 +43,12 @@ class MlpParams(HeadParams):
 
 
 class LstmParams(HeadParams):
-    """Parameters of an LSTM over sequences, and of the layers after it."""
+    """Parameters of recurrent layers over sequences."""
 
-    hidden: tuple[Width, ...] = (64,)
-    """Width of each hidden layer after it."""
-    units: Width = 64
-    """Width of what it remembers."""
-    layers: int = Field(1, ge=1, le=8)
-    """LSTMs on top of each other."""
+    width: Width = 128
+    """Width of the state."""
+    layers: int = Field(1, ge=1, le=16)
+    """Recurrent layers above each other."""
 
 
 class TreesParams(Section):
@@ -76,7 +74,12 @@ class TreesParams(Section):
     """L2 penalty of the leaves."""
 
 
-PARAMS: dict[str, type[Section]] = {"linear": LinearParams, "mlp": MlpParams, "lstm": LstmParams, "trees": TreesParams}
+PARAMS: dict[str, type[Section]] = {
+    "linear": LinearParams,
+    "mlp": MlpParams,
+    "trees": TreesParams,
+    "lstm": LstmParams,
+}
 
 
 def check(config: ModelConfig, folder: str = ".") -> None:
@@ -89,13 +92,14 @@ def check(config: ModelConfig, folder: str = ".") -> None:
         parameters(config)
 
 
-def suits(config: ModelConfig, inputs: Inputs) -> None:
-    """Raise UsageError for a family that has nothing to do with what a row consists of."""
+def fits(config: ModelConfig, inputs: Inputs) -> None:
+    """Refuse a family that cannot take what a row consists of, before it is trained.
+
+    Raises:
+        UsageError: a network for sequences without any.
+    """
     if config.type == "lstm" and not (inputs.sequences or inputs.texts):
-        raise UsageError(
-            "model.type lstm reads sequences, and there is no column of them",
-            hint="use model.type=mlp, or data.task: forecast to make windows of a series",
-        )
+        raise UsageError(f"model.type {config.type} is for sequences, and no column is one", hint="use model.type=mlp")
 
 
 def factory(config: ModelConfig, folder: str) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ data:
   time: at
   group: site
   series: {window: 12, season: 12}
-model: {type: lstm, params: {units: 8, hidden: [8]}}
+model: {type: lstm, params: {width: 8, hidden: [8]}}
 train: {epochs: 2, batch_size: 64, early_stopping: null, optimizer: {learning_rate: 0.01}}
 tune: {trials: 2, space: {train.optimizer.learning_rate: {loguniform: [1e-3, 1e-1]}}}
 promote: {min_fresh_rows: 10}

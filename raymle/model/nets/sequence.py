@@ -15,11 +15,10 @@ class SequenceLstm(nn.Module):
 
     def __init__(self, sequence: SequenceInput, params: LstmParams) -> None:
         super().__init__()
-        dropout = params.dropout if params.layers > 1 else 0.0
-        self.lstm = nn.LSTM(sequence.width, params.units, params.layers, batch_first=True, dropout=dropout)
-        self.width = params.units + sequence.width
+        self.lstm = nn.LSTM(sequence.width, params.width, params.layers, batch_first=True)
+        self.width = params.width + sequence.width
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return ``[n, units + width]`` of ``[n, steps, width]``."""
+        """Return ``[n, state + width]`` of ``[n, steps, width]``."""
         states, _ = self.lstm(values)
         return torch.cat([states[:, -1], values[:, -1]], dim=1)

@@ -18,11 +18,11 @@ ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "silu": 
 
 @final
 class Linear(nn.Module):
-    """A weight for each number, each value of a sequence and each category's code."""
+    """A weight for each number and each category's code."""
 
     def __init__(self, inputs: Inputs, outputs: int, params: LinearParams) -> None:  # noqa: ARG002
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(outputs, inputs.widths[0]))
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs.numbers))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.categories = nn.ModuleList(nn.Embedding(codes, outputs) for codes in inputs.categories)
         for table in self.categories.parameters():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raymle.config import ModelConfig
 from raymle.data.encoded import Encoded
 from raymle.errors import UsageError
-from raymle.model import onnx_export, session, suits
+from raymle.model import fits, onnx_export, session
 from raymle.model.build import build
 from raymle.model.network import forward, save_weights
 from raymle.records import Inputs, SequenceInput
@@ -23,8 +23,8 @@ INPUTS = Inputs(
 FAMILIES = [
     ModelConfig(type="linear"),
     ModelConfig(type="mlp", params={"hidden": [8]}),
-    ModelConfig(type="lstm", params={"units": 6, "hidden": [8]}),
-    ModelConfig(type="lstm", params={"units": 3, "layers": 2, "hidden": [], "normalisation": "layer"}),
+    ModelConfig(type="lstm", params={"width": 6, "hidden": [8]}),
+    ModelConfig(type="lstm", params={"width": 3, "layers": 2, "hidden": [], "normalisation": "layer"}),
 ]
 
 
@@ -77,7 +77,7 @@ def test_an_lstm_minds_the_order_and_each_column():
 
 
 def test_an_lstm_without_a_sequence_is_refused():
-    with pytest.raises(UsageError, match="reads sequences, and there is no column of them"):
-        suits(ModelConfig(type="lstm"), Inputs(numbers=3))
-    suits(ModelConfig(type="lstm"), INPUTS)
-    suits(ModelConfig(type="mlp"), Inputs(numbers=3))
+    with pytest.raises(UsageError, match="is for sequences, and no column is one"):
+        fits(ModelConfig(type="lstm"), Inputs(numbers=3))
+    fits(ModelConfig(type="lstm"), INPUTS)
+    fits(ModelConfig(type="mlp"), Inputs(numbers=3))
