@@ -107,7 +107,7 @@ def conclude(
     )  # fmt: skip
     clock.lap("evaluate")
     trained = Trained(
-        run_id=run.id, name=spec.name, status="finished", task=splits.data_schema.task,
+        run_id=run.id, name=spec.name, status="finished", task=splits.data_schema.kind,
         metric=decisive(spec, splits.data_schema), metrics={"validation": evaluated.metrics},
         intervals=evaluated.intervals, bundle=str(bundle), splits_id=splits.id, rows=dict(splits.rows),
         seconds={"train": fitted.seconds, **clock.seconds()}, execution=execution.kind, model=spec.model.type,

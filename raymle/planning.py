@@ -83,7 +83,7 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     if search and search.budget.minutes:
         seconds = min(seconds, 60 * search.budget.minutes)
     price = prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour) or 0.0
-    what = f"{spec.model.type} predicts {schema.target} ({schema.task}) from {len(schema.features)} columns"
+    what = f"{spec.model.type} predicts {schema.target} ({schema.kind}) from {len(schema.features)} columns"
     steps = (
         f"prepare {found.name}, about {found.bytes / 2**20:.1f} MB once decoded",
         f"split by {spec.split.method}, the test rows sealed",

@@ -11,6 +11,7 @@ ColumnType = Literal["number", "category", "boolean", "text", "image", "timestam
 Role = Literal["feature", "target", "key", "group", "time", "split", "drop"]
 Status = Literal["running", "finished", "failed", "killed"]
 Label = Literal["test", "validation"]
+Task = Literal["classification", "regression", "forecast"]
 Metrics = dict[str, float]
 
 
@@ -25,6 +26,24 @@ class Column(Record):
     """Further roles: a key's column may also be the group or the time."""
     shape: tuple[int, int, int] | None = None
     """Channels, height and width that every image of the column is brought to."""
+    steps: int | None = None
+    """How many values a sequence must have; None takes any number of them."""
+
+
+class Series(Record):
+    """How moments become windows: what a forecast is made from, and of."""
+
+    target: str
+    """The column of the moments; the schema's target is what it is, ``horizon`` steps ahead."""
+    time: str
+    group: str | None = None
+    window: int
+    horizon: int
+    step: float = 0.0
+    """Between two moments: microseconds, months where ``monthly``, or what a time that is a number counts in."""
+    monthly: bool = False
+    season: int = 1
+    """Steps after which the series is expected to repeat itself."""
 
 
 class Schema(Record):
@@ -37,6 +56,13 @@ class Schema(Record):
     positive: str | None = None
     deciding: tuple[str, ...] = ()
     """The source's columns that decide which side a row is on, sorted: the key or group, or all but the target."""
+    series: Series | None = None
+    """Where the task is a forecast: a row is a window of moments, and the target a number like another."""
+
+    @property
+    def kind(self) -> Task:
+        """What the task is called: a forecast is a regression over windows."""
+        return "forecast" if self.series else self.task
 
     @property
     def features(self) -> tuple[Column, ...]:
@@ -176,7 +202,7 @@ class Trained(Record):
     run_id: str
     name: str
     status: Status
-    task: Literal["classification", "regression"]
+    task: Task
     metric: str
     metrics: dict[str, Metrics]
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)

@@ -15,7 +15,11 @@ MOST_CATEGORIES = 20
 
 def distribution(schema: Schema, samples: dict[str, pa.Table]) -> tuple[Drift, ...]:
     """Compare validation and test with train: PSI with KS for numbers, PSI with chi-squared for categories."""
-    columns = [column for column in schema.columns if column.role in {"feature", "target"} and column.type != "image"]
+    columns = [
+        column
+        for column in schema.columns
+        if column.role in {"feature", "target"} and column.type != "image" and "time" not in column.also
+    ]
     return tuple(
         _drift(column.name, side, _compared(column, samples["train"]), _compared(column, samples[side]))
         for column in columns
@@ -41,6 +45,8 @@ def _compared(column: Column, sample: pa.Table) -> pa.ChunkedArray:
 
 
 def _drift(name: str, side: str, train: pa.ChunkedArray, other: pa.ChunkedArray) -> Drift:
+    if pa.types.is_nested(train.type):  # of sequences all values together
+        train, other = (pc.list_flatten(each) for each in (train, other))
     if pa.types.is_floating(train.type) or pa.types.is_temporal(train.type):
         mine, theirs = _numbers(train), _numbers(other)
         edges = _edges(mine)
@@ -69,7 +75,8 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
     if pa.types.is_temporal(values.type):
         values = values.cast(pa.int64())
-    return np.sort(values.drop_null().cast(pa.float64()).to_numpy())
+    numbers = values.drop_null().cast(pa.float64()).to_numpy()
+    return np.sort(numbers[~np.isnan(numbers)])
 
 
 def _category_counts(train: pa.ChunkedArray, other: pa.ChunkedArray) -> list[NDArray[np.int64]]:

@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raymle.data.casts import ARROW
 from raymle.data.casts import arrow as arrow_of
 from raymle.data.images import of_pixels
+from raymle.data.sequences import Sequence
 from raymle.data.transform import Number, Transform
 from raymle.records import Column, Schema
 
@@ -20,6 +22,8 @@ BLOTS = 4
 MOST_DAYS = 1e5
 WORDS = 500
 """That drawn texts are made of."""
+NEW_YEAR_US = 1_767_225_600 * 10**6
+"""2026-01-01."""
 
 
 def rows(schema: Schema, transform: Transform, count: int, *, seed: int = 0) -> pa.Table:
@@ -32,6 +36,9 @@ def _column(column: Column, transform: Transform, count: int, draw: np.random.Ge
     arrow = arrow_of(column)
     if column.shape is not None:
         return of_pixels(_pictures(column.shape, count, draw))
+    sequence = next((each for each in transform.sequences if column.name in each.columns), None)
+    if sequence is not None:
+        return _lists(column.name, sequence, count, draw)
     number = next((each for each in transform.numbers if each.column == column.name), None)
     if number is not None:
         return pa.array(_numbers(column, number, count, draw), mask=_nulls(number.flagged, count, draw)).cast(arrow)
@@ -52,10 +59,18 @@ def _pictures(shape: tuple[int, int, int], count: int, draw: np.random.Generator
     return coarse[:, :, rows][:, :, :, columns].reshape(count, -1)
 
 
+def _lists(name: str, sequence: Sequence, count: int, draw: np.random.Generator) -> pa.Array:
+    place = sequence.columns.index(name)
+    values = sequence.means[place] + sequence.stds[place] * draw.normal(size=(count, sequence.steps))
+    return pa.array(list(values), ARROW["sequence"])
+
+
 def _numbers(column: Column, number: Number, count: int, draw: np.random.Generator) -> NDArray[np.generic]:
     if column.type == "boolean":
         return np.asarray(draw.random(count) < number.mean)
     values = number.mean + number.std * draw.normal(size=count)
+    if column.type == "timestamp" and number.part != "day":  # a forecast's moment: the day is none of its parts
+        return np.asarray(NEW_YEAR_US + draw.integers(0, 366 * 24, count) * 3600 * 10**6)
     if column.type == "timestamp":  # its first part is the day
         return np.asarray(np.clip(values, -MOST_DAYS, MOST_DAYS) * DAY_US).astype(np.int64)
     return np.asarray(values)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from raymle.config.data import DataConfig
 from raymle.data import image_files, images
-from raymle.data.casts import PATTERNS
+from raymle.data.casts import PATTERNS, is_list
 from raymle.data.formats import has_leading_zeros
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
@@ -19,10 +19,10 @@ from raymle.records import Column, ColumnType, Role, Schema
 
 FEW_VALUES = 20
 GUESSED = "the target has"
+NESTED = "nested values that are no lists of numbers"
 LONG_TEXT = 50
 MOSTLY = 0.9
 KEY_NAME = re.compile(r"(?i)(^|_)(id|key|uuid|guid)$|^index$")
-LEARNABLE: set[ColumnType] = {"number", "boolean", "category", "timestamp", "text", "image"}
 NOT_FEATURES: set[Role] = {"key", "group", "split"}
 Task = Literal["classification", "regression"]
 Guess = tuple[ColumnType, str]
@@ -47,6 +47,23 @@ def infer(
         apply: the user's own transforms of a batch.
         sample_rows: how many rows to look at.
     """
+    schema = described(source, data, by=by, apply=apply, sample_rows=sample_rows)
+    if not schema.features:
+        dropped = [column for column in schema.columns if column.role == "drop"]
+        why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in dropped)
+        raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
+    return schema
+
+
+def described(
+    source: Source,
+    data: DataConfig,
+    *,
+    by: str | None = None,
+    apply: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+    sample_rows: int = 50_000,
+) -> Schema:
+    """Do what ``infer`` does, also where there is no feature: a series has its own past."""
     sample = head(source, sample_rows, apply=apply)
     _check_names(data, by, sample.column_names)
     task, why = _task(sample[data.target], data)
@@ -175,8 +192,8 @@ def _task(target: pa.ChunkedArray, data: DataConfig) -> tuple[Task, str]:
         return task, f"data.types says {data.types[data.target]}"
     if pa.types.is_temporal(target.type) or (_is_text(target.type) and _guess(target)[0] == "timestamp"):
         raise DataError(
-            f"target {data.target!r} is a moment, and forecasts come later",
-            hint="predict something else, or say data.task: classification",
+            f"target {data.target!r} is a moment",
+            hint="predict something else, or say data.task: classification; a forecast's moments are data.time",
         )
     if not _is_numeric(target.type):
         return "classification", "the target is not a number"
@@ -191,7 +208,7 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
     role, *also = _roles(name, data, by)
     kind, reason = _guess(values)
     if name in data.types:
-        kind, reason = _allowed(name, data.types[name]), "data.types says so"
+        kind, reason = data.types[name], "data.types says so"
     elif role in NOT_FEATURES and kind != "timestamp" and "time" not in also:
         kind, reason = "category", ""
     if "time" in {role, *also} and kind not in {"timestamp", "number"}:
@@ -201,8 +218,8 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
         )
     if role == "feature" and not name:
         role, reason = "drop", "it has no name, like an index that pandas wrote"
-    elif role == "feature" and kind not in LEARNABLE:
-        role, reason = "drop", f"{reason}; {kind} columns come later".removeprefix("; ")
+    elif role == "feature" and reason == NESTED:
+        role = "drop"
     elif role == "feature" and kind == "text" and name not in data.types and not is_prose(values):
         role, reason = "drop", f"{reason}{_not_words(name, values)}"
     shape = images.survey((each.as_py() for each in values), data.image) if kind == "image" else None
@@ -227,12 +244,6 @@ def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:
     return [role for role, names in roles.items() if name in names] or ["feature"]
 
 
-def _allowed(name: str, kind: ColumnType) -> ColumnType:
-    if kind == "sequence":
-        raise UsageError(f"data.types: column {name!r} is {kind}, and {kind} columns come later")
-    return kind
-
-
 def _guess(values: pa.ChunkedArray) -> Guess:
     """Return a column's type by its Arrow type, and for text by its values."""
     kind = values.type
@@ -246,7 +257,9 @@ def _guess(values: pa.ChunkedArray) -> Guess:
         return "timestamp", ""
     if images.is_bytes(kind) and _are_images(values):
         return "image", "its bytes are images"
-    return ("sequence", "nested values") if pa.types.is_nested(kind) else ("text", "bytes")
+    if pa.types.is_nested(kind):
+        return "sequence", "lists of numbers" if is_list(kind) else NESTED
+    return "text", "bytes"
 
 
 def _are_images(values: pa.ChunkedArray) -> bool:

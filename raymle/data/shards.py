@@ -82,6 +82,12 @@ def summary(splits: Splits) -> dict[str, Any]:
     return found
 
 
+def times(splits: Splits, side: Literal["train", "validation"]) -> NDArray[Any] | None:
+    """Return the moment of each row of a forecast, in the order of ``load``; None where the task is another."""
+    path = Path(splits.path) / side / "times.npy"
+    return np.load(path, allow_pickle=False) if path.exists() else None
+
+
 def find(store: Store, splits_id: str) -> Splits | None:
     """Return splits that were prepared before and are whole, with their sealed rows."""
     try:

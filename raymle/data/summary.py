@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,6 +37,10 @@ def _column(column: Column, rows: pa.Table) -> dict[str, Any]:
         return found
     values = rows[column.name]
     found["nulls"] = round(values.null_count / max(1, len(values)), 4)
+    if pa.types.is_nested(values.type):
+        values = pc.list_flatten(values)
+        limits = pc.min_max(pc.if_else(pc.is_nan(values), None, values)).as_py()
+        return found | {"min": limits["min"], "mean": float(np.nanmean(values.to_numpy())), "max": limits["max"]}
     found["distinct"] = pc.count_distinct(values).as_py()
     if column.type == "number":
         limits = pc.min_max(values).as_py()

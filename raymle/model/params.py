@@ -44,7 +44,7 @@ class MlpParams(HeadParams):
 
 
 class LstmParams(HeadParams):
-    """Parameters of recurrent layers over texts."""
+    """Parameters of recurrent layers over texts and sequences."""
 
     width: Width = 128
     """Width of the state."""
@@ -129,7 +129,7 @@ PARAMS: dict[str, type[Section]] = {
     "lstm": LstmParams,
     "transformer": TransformerParams,
 }
-IMAGES, TEXTS = {"cnn", "resnet"}, {"lstm", "transformer"}
+IMAGES = {"cnn", "resnet"}
 
 
 def check(config: ModelConfig, folder: str = ".") -> None:
@@ -153,7 +153,7 @@ def fits(config: ModelConfig, inputs: Inputs) -> None:
     """Refuse a family that cannot take what a row consists of, before it is trained.
 
     Raises:
-        UsageError: trees with texts or images, or a network for texts or images without any.
+        UsageError: trees with texts or images, or a network for texts, sequences or images without any.
     """
     other = next(((each.column, kind) for kind in ("text", "image") for each in getattr(inputs, f"{kind}s")), None)
     if config.type == "trees" and other:
@@ -163,8 +163,11 @@ def fits(config: ModelConfig, inputs: Inputs) -> None:
             hint=f"use model.type=mlp or linear, {'cnn or resnet' if kind == 'image' else 'lstm or transformer'}, "
             f"or data.drop: [{name}]",
         )
-    if config.type in TEXTS and not inputs.texts:
+    if config.type == "transformer" and not inputs.texts:
         raise UsageError(f"model.type {config.type} is for texts, and no column is one", hint="use model.type=mlp")
+    if config.type == "lstm" and not (inputs.sequences or inputs.texts):
+        why = "is for texts and sequences, and no column is one"
+        raise UsageError(f"model.type {config.type} {why}", hint="use model.type=mlp")
     if (config.type in IMAGES or config.is_torchvision) and not inputs.images:
         raise UsageError(f"model.type {config.type} is for images, and no column is one", hint="use model.type=mlp")
 

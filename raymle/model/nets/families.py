@@ -11,6 +11,7 @@ from raymle.errors import SpecError
 from raymle.model.nets.additive import Additive
 from raymle.model.nets.fused import Flat, Fused
 from raymle.model.nets.images import FEATURES, Cnn, Resnet, Torchvision
+from raymle.model.nets.sequence import SequenceLstm
 from raymle.model.nets.tabular import Linear, Mlp
 from raymle.model.nets.text import Bag, Lstm, Transformer
 from raymle.model.params import (
@@ -31,7 +32,7 @@ def linear(inputs: Inputs, outputs: int, params: LinearParams) -> nn.Module:
 
 
 def mlp(inputs: Inputs, outputs: int, params: MlpParams) -> nn.Module:
-    """Hidden layers over all; texts as bags of words, images through a few convolutions."""
+    """Hidden layers over all; texts as bags of words, sequences as their values, images through a few convolutions."""
     if inputs.is_table:
         return Mlp(inputs, outputs, params)
     return Fused(inputs, outputs, params, image=Cnn, text=Bag, sequence=Flat)
@@ -48,8 +49,8 @@ def resnet(inputs: Inputs, outputs: int, params: ResnetParams) -> nn.Module:
 
 
 def lstm(inputs: Inputs, outputs: int, params: LstmParams) -> nn.Module:
-    """Recurrent layers over texts."""
-    return Fused(inputs, outputs, params, image=Cnn, text=Lstm, sequence=Flat)
+    """Recurrent layers over texts and sequences."""
+    return Fused(inputs, outputs, params, image=Cnn, text=Lstm, sequence=SequenceLstm)
 
 
 def transformer(inputs: Inputs, outputs: int, params: TransformerParams) -> nn.Module:
