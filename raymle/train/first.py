@@ -79,7 +79,7 @@ def told(found: Pretrained) -> Iterator[str]:
     counts = {name: origins.count(name) for name in ("loaded", "partly", "fresh")}
     counts["frozen"] = sum(not layer.since for layer in found.layers)
     counts["unfrozen later"] = sum(layer.since > 1 for layer in found.layers)
-    who = f"run {parent.run_id}" if parent.run_id and parent.run_id != parent.asked else parent.asked
+    who = f"run {parent.run_id}" if parent.run_id else parent.asked
     counted = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     yield f"pretrained from {who}: of {len(origins)} weights {counted}"
     yield from found.classes

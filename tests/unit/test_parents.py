@@ -11,8 +11,7 @@ from safetensors.torch import load_file, save_file
 import raymle
 from raymle import parents, removal, tracking
 from raymle.errors import ArtifactError, SecurityError, SpecError, UsageError
-from raymle.store import open_store
-from raymle.tracking import notes, shelf
+from raymle.tracking import notes
 
 MLP = {"type": "mlp", "params": {"hidden": [8], "dropout": 0.0}}
 
@@ -47,6 +46,17 @@ def weights(run):
     return load_file(Path(run.record.bundle) / "weights.safetensors")
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def first(place):
+    """A run that others go on from."""
+    return experiment_in(place)().train()
+
+
 def test_a_run_goes_on_from_the_last_one_and_says_from_which(experiment, capsys):
     first = experiment().train()
     given = {"from": "last", "exclude": ["layers.2"], "trainable": ["layers.2"]}
@@ -65,50 +75,36 @@ def test_a_run_goes_on_from_the_last_one_and_says_from_which(experiment, capsys)
     assert "| layers.2 | 3 x 8 | fresh | yes |" in card
 
 
-def test_classes_that_both_know_keep_their_outputs_and_it_is_told(experiment, capsys):
-    experiment().train()
-    run = experiment(("b", "c", "d"), seed=1, **{"from": "last"}).train()
+def test_a_run_is_made_again_when_last_is_another_one_and_its_parent_is_gone(experiment, capsys):
+    first = experiment().train()
+    run = experiment(("b", "c", "d"), seed=1, **{"from": "last", "unfreeze": 1, "layer_decay": 0.5}).train()
     found = run.record.pretrained
     assert (found.kept, found.new, found.gone) == (("b", "c"), ("d",), ("a",))
     assert "Classes: 2 kept (b, c); 1 new (d); 1 gone (a)." in capsys.readouterr().err
+    removal.remove([first.id], storage=run.storage)
+    again = run.reproduce()
+    assert (again.verdict, again.weights) == ("PASS", "bitwise equal")
+    assert len(run.store.names("pretrained")) == 1
+    removal.remove([run.id], storage=run.storage)
+    assert run.store.names("pretrained") == [], "no run needs them any more"
 
 
-def test_what_a_frozen_layer_was_it_is_in_the_new_bundle(experiment):
-    first = experiment().train()
-    run = experiment(("a", "b", "d"), **{"from": first.id, "trainable": ["layers.2"]}).train()
-    before, after = weights(first), weights(run)
-    assert all((before[name] == after[name]).all() for name in before if not name.startswith("layers.2"))
-    assert not (before["layers.2.weight"] == after["layers.2.weight"]).all()
-
-
-def test_a_bundle_elsewhere_and_a_file_of_weights_are_kept_with_the_run(experiment, tmp_path):
-    first = experiment().train()
+def test_a_bundle_and_a_file_of_weights_are_sources_too(first, place, tmp_path):
     shutil.copytree(first.record.bundle, tmp_path / "theirs")
     save_file(weights(first), tmp_path / "body.safetensors")
-    made = [experiment(**{"from": str(tmp_path / name)}).train() for name in ("theirs", "body.safetensors")]
-    shutil.rmtree(tmp_path / "theirs")
-    (tmp_path / "body.safetensors").unlink()
-    assert [run.reproduce().verdict for run in made] == ["PASS", "PASS"]
-    assert made[0].record.pretrained.parent.run_id == ""
+    given = {"trainable": ["layers.2"]}
+    made = [
+        experiment_in(place)(**given, **{"from": str(tmp_path / name)}).train()
+        for name in ("theirs", "body.safetensors")
+    ]
+    for run in made:
+        before, after = weights(first), weights(run)
+        assert all((before[name] == after[name]).all() for name in before if not name.startswith("layers.2"))
+        assert not (before["layers.2.weight"] == after["layers.2.weight"]).all()
+        assert run.record.pretrained.parent.run_id == ""
+        assert run.store.names(run.record.pretrained.parent.folder)
     assert any("by their places" in text for text in made[1].record.warnings)
-
-
-def test_a_run_is_reproduced_when_its_parent_is_gone_and_later_runs_are_not_its_parent(experiment):
-    first = experiment().train()
-    run = experiment(("b", "c", "d"), seed=1, **{"from": "last", "unfreeze": 1, "layer_decay": 0.5}).train()
-    experiment(("x", "y", "z")).train()
-    removal.remove([first.id], storage=run.storage)
-    found = run.reproduce()
-    assert (found.verdict, found.weights) == ("PASS", "bitwise equal")
-
-
-def test_weights_that_no_run_needs_any_more_go_with_the_last_that_did(experiment):
-    experiment().train()
-    run = experiment(**{"from": "last"}).train()
-    kept = run.store.names("pretrained")
-    assert len(kept) == 1
-    removal.remove([run.id], storage=run.storage)
-    assert run.store.names("pretrained") == []
+    assert not any("sealed here" in text for text in made[0].record.warnings)
 
 
 def test_a_parent_that_may_have_seen_sealed_rows_is_told(experiment, tmp_path):
@@ -129,24 +125,11 @@ def test_a_parent_that_may_have_seen_sealed_rows_is_told(experiment, tmp_path):
     assert any("may have trained" in text for text in told), "its parent's parent did"
 
 
-def test_a_parent_of_the_same_split_has_seen_no_sealed_row(experiment):
-    experiment().train()
-    told = experiment(**{"from": "last"}).train().record.warnings
-    assert not any("sealed here" in text for text in told)
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    """A run that others shall go on from, and nothing else in its storage."""
-    return experiment_in(tmp_path_factory.mktemp("refused"))().train()
-
-
 def refused(first, error, words, model=MLP, **given):
-    shards = first.store.names("shards")
+    before = first.store.names("shards"), first.store.names("runs")
     with pytest.raises(error, match=words):
         experiment_in(Path(first.storage).parent)(("x", "y", "z"), seed=1, model=model, **given).train()
-    assert first.store.names("shards") == shards, "nothing was prepared"
-    assert len(shelf.every(first.store)) == 1
+    assert (first.store.names("shards"), first.store.names("runs")) == before, "nothing was prepared"
 
 
 @pytest.mark.parametrize(
@@ -182,23 +165,15 @@ def test_another_model_is_refused_before_anything_is_prepared(first, model, erro
     refused(first, error, words, model=model, **{"from": "last"})
 
 
-def test_trees_are_no_source_of_a_network(experiment):
-    experiment(model={"type": "trees", "params": {"rounds": 2}}).train()
-    with pytest.raises(SpecError, match="is a model of type trees"):
-        experiment(**{"from": "last"}).train()
-
-
 def test_the_plan_finds_the_source_too_and_writes_nothing(experiment, tmp_path):
     with pytest.raises(ArtifactError, match="there is no storage"):
         experiment(**{"from": "last"}).plan("train")
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_that_goes_on_does_not_ask_for_its_parent_again(experiment, tmp_path):
-    first = experiment().train()
-    store = open_store(str(tmp_path / "runs"))
-    spec, run = experiment(("b", "c", "d"), seed=1, **{"from": "last"}).spec, tracking.MemoryRun("stopped")
-    parents.keep(run, store, parents.begin(spec, store, None), "last")
-    experiment(("x", "y", "z")).train()
-    assert parents.begin(spec, store, "stopped") is None
-    assert parents.keep(run, store, None, "last").run_id == first.id
+def test_a_run_that_goes_on_does_not_ask_for_its_parent_again(first, place):
+    run = tracking.MemoryRun("stopped")
+    spec = experiment_in(place)(("b", "c", "d"), seed=1, **{"from": first.id}).spec
+    parents.keep(run, first.store, parents.begin(spec, first.store, None), "last")
+    assert parents.begin(spec, first.store, "stopped") is None
+    assert parents.keep(run, first.store, None, "last").run_id == first.id
