@@ -37,7 +37,7 @@ def test_every_fact_of_every_type_is_there():
     }  # fmt: skip
     assert set(values) == set(columns.DESCRIBE)
     for kind, each in values.items():
-        found = columns.describe(Column(name="it", type=kind, role="feature"), pa.table({"it": each}))
+        found = columns.describe(Column(name="it", type=kind, role="feature"), pa.table({"it": each})["it"])
         assert set(found) - {"column", "type", "role", "reason", "private", "evidence"} == shown["all"] | shown[kind]
 
 

@@ -34,15 +34,17 @@ def summarise(schema: Schema, samples: dict[str, pa.Table], *, rows: int) -> dic
     """
     sides = {name: _fewer(samples[name]) for name in SIDES}
     table = pa.concat_tables(sides.values()).combine_chunks()
-    told = [columns.describe(column, table) for column in schema.columns]
+    held = dict(zip(table.column_names, table.columns, strict=True))
+    told = [columns.describe(column, held.get(column.name)) for column in schema.columns]
     shown = balance.balance(schema, sides, masked=any(each["private"] and each["role"] == "target" for each in told))
     suspects = leakage.suspects(schema, table)
     pairs, left_out = related.correlated(schema, table)
+    ids = related.ids(schema, table, told, rows=rows)
     return {
         "sampled": {name: side.num_rows for name, side in sides.items()},
         "columns": told,
         "balance": shown,
-        "findings": findings.findings(schema, told, shown, [*suspects, *pairs, *related.ids(schema, table, rows=rows)]),
+        "findings": findings.findings(schema, told, shown, [*suspects, *pairs, *ids]),
         "left_out": left_out,
     }
 

@@ -80,6 +80,6 @@ def spread(rows: Any, most: int) -> Any:
 def _edges(values: Floats) -> Floats:
     """Return edges of bins with about as many values each; one value of many has a bin of its own."""
     count = int(np.clip(len(values) / ROWS_A_BIN, 2, MOST_BINS))
-    quantiles = np.quantile(values, np.linspace(0, 1, count + 1)[1:-1], method="nearest")
+    quantiles = np.sort(values)[np.linspace(0, len(values) - 1, count + 1)[1:-1].round().astype(np.int64)]
     heavy = quantiles[1:][quantiles[1:] == quantiles[:-1]]
     return np.unique(np.concatenate([quantiles, heavy, np.nextafter(heavy, np.inf)]))

@@ -28,9 +28,8 @@ FIGURES = (
 """The reasons for a type count the source's first rows, sealed ones among them: their figures are not shown."""
 
 
-def describe(column: Column, table: pa.Table) -> Facts:
+def describe(column: Column, values: pa.ChunkedArray | None) -> Facts:
     """Return what is known of a column; one that the sample lacks (it is dropped) has only its type and role."""
-    values = table[column.name] if column.name in table.column_names else None
     looks = private.look(column, values)
     facts: Facts = {
         "column": column.name, "type": column.type, "role": column.role, "reason": _reason(column.reason),

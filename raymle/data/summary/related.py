@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from raymle.data.infer import KEY_NAME
 from raymle.data.summary import bins
 from raymle.data.summary.bins import Codes
+from raymle.data.summary.columns import Facts
 from raymle.records import Column, Schema
 
 ALIKE = 0.95
@@ -81,20 +82,22 @@ def cramer(left: Codes, right: Codes) -> float:
     return float(np.sqrt(min(1.0, max(0.0, phi - by_chance) / least))) if least > 0 else 0.0
 
 
-def ids(schema: Schema, table: pa.Table, *, rows: int) -> Iterator[Finding]:
+def ids(schema: Schema, table: pa.Table, told: list[Facts], *, rows: int) -> Iterator[Finding]:
     """Yield the features that only name their row.
 
     Args:
         schema: What each column is.
         table: Sampled rows, in the source's order.
+        told: What is known of each column.
         rows: How many rows there are: whole numbers that are packed about as densely count something.
     """
-    for column in schema.features:
-        if column.type in {"number", "category", "text"} and table.num_rows >= FEWEST:
-            known = table[column.name].drop_null()
-            share = pc.count_distinct(known).as_py() / max(1, len(known))
-            if share >= ALL_DIFFERENT and len(known) >= FEWEST and _names_rows(column, known, rows):
-                yield {"kind": "id", "columns": [column.name], "figure": round(share, 6), "unit": "share of values"}
+    for column, facts in zip(schema.columns, told, strict=True):
+        if column.role != "feature" or column.type not in {"number", "category", "text"}:
+            continue
+        known = table.num_rows - table[column.name].null_count
+        share = facts["distinct"] / max(1, known)
+        if known >= FEWEST and share >= ALL_DIFFERENT and _names_rows(column, table[column.name].drop_null(), rows):
+            yield {"kind": "id", "columns": [column.name], "figure": round(share, 6), "unit": "share of values"}
 
 
 def _names_rows(column: Column, known: pa.ChunkedArray, rows: int) -> bool:

@@ -18,7 +18,7 @@ from raymle.store import open_store
 
 
 def told(kind, values):
-    return describe(Column(name="it", type=kind, role="feature"), pa.table({"it": values}))
+    return describe(Column(name="it", type=kind, role="feature"), pa.table({"it": values})["it"])
 
 
 def test_a_number():
@@ -74,8 +74,7 @@ def test_a_moment_is_told_by_its_ends_and_gaps():
 
 
 def test_a_column_that_is_left_out_or_of_a_new_type_has_its_type_and_role_alone():
-    kept = pa.table({"kept": [1.0]})
-    facts = describe(Column(name="left", type="number", role="drop", reason="data.drop"), kept)
+    facts = describe(Column(name="left", type="number", role="drop", reason="data.drop"), None)
     assert set(facts) == {"column", "type", "role", "reason", "private", "evidence"}
     assert "sequence" not in DESCRIBE
     assert told("sequence", [[1.0], [2.0]])["missing"] == 0

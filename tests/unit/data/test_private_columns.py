@@ -120,11 +120,11 @@ def test_order_numbers_that_repeat_or_are_the_key_are_no_passports():
 
 def test_an_address_within_a_text_is_found_and_no_value_of_a_private_column_is_told():
     says = [f"write to ann{row}@example.org, please" if row % 10 == 0 else f"nothing {row}" for row in range(ROWS)]
-    told = describe(Column(name="note", type="text", role="feature"), pa.table({"note": says}))
+    told = describe(Column(name="note", type="text", role="feature"), pa.chunked_array([says]))
     assert told["evidence"] == {"kind": "e-mail", "by": ["values"], "share": 0.1}
     assert "ann" not in str(told)
     assert told["length"]["max"] > 20
-    born = pa.table({"birth": pa.array(DRAW.integers(1940, 2000, ROWS).astype(float))})
+    born = pa.chunked_array([DRAW.integers(1940, 2000, ROWS).astype(float)])
     told = describe(Column(name="birth", type="number", role="feature"), born)
     assert {"min", "max", "median", "quartiles", "histogram", "mean"}.isdisjoint(told)
     assert told["distinct"] > 20
