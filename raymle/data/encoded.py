@@ -5,6 +5,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from raymle.records import Inputs
+
+PIXELS_AT_ONCE = 1 << 20
+"""Each becomes some hundred bytes inside of a network."""
+
 
 class Encoded(NamedTuple):
     """Inputs of some rows; ``records.Inputs`` says what stands in which columns."""
@@ -23,6 +28,11 @@ class Encoded(NamedTuple):
         """Return some of the rows: a slice, places or a mask."""
         pixels = None if self.pixels is None else self.pixels[which]
         return type(self)(self.numbers[which], self.codes[which], pixels)
+
+
+def step_of(rows: int, inputs: Inputs) -> int:
+    """Return how many rows a network sees at one time: fewer than these where each has many pixels."""
+    return min(rows, PIXELS_AT_ONCE // max(1, inputs.widths[2]) + 1)
 
 
 def together(parts: list[Encoded]) -> Encoded:

@@ -46,6 +46,8 @@ def infer(
         apply: the user's own transforms of a batch.
         sample_rows: how many rows to look at.
     """
+    if source.aside and source.table is not None and data.target == image_files.LABEL:
+        image_files.refuse_loose(source.table, source.name)
     sample = head(source, sample_rows, apply=apply)
     _check_names(data, by, sample.column_names)
     task, why = _task(sample[data.target], data)

@@ -10,7 +10,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from raymle.config.model import ModelConfig
-from raymle.data.encoded import Encoded
+from raymle.data.encoded import PIXELS_AT_ONCE, Encoded
 from raymle.errors import ArtifactError
 from raymle.model.build import build
 from raymle.records import Inputs
@@ -22,9 +22,11 @@ def forward(module: nn.Module, encoded: Encoded, outputs: int) -> npt.NDArray[np
     """Return the network's raw output ``[n, outputs]``, in batches and without gradients."""
     device = next(module.parameters(), torch.empty(0)).device
     parts = []
+    pixels = 0 if encoded.pixels is None else encoded.pixels.shape[1]
+    step = min(BATCH_ROWS, PIXELS_AT_ONCE // max(1, pixels) + 1)
     with torch.inference_mode():
-        for start in range(0, len(encoded), BATCH_ROWS):
-            output = module(**as_inputs(encoded.rows(slice(start, start + BATCH_ROWS)), device))
+        for start in range(0, len(encoded), step):
+            output = module(**as_inputs(encoded.rows(slice(start, start + step)), device))
             parts.append(output.float().cpu().numpy())
     return np.concatenate(parts) if parts else np.empty((0, outputs), np.float32)
 
