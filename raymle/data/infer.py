@@ -64,6 +64,8 @@ def described(
     sample_rows: int = 50_000,
 ) -> Schema:
     """Do what ``infer`` does, also where there is no feature: a series has its own past."""
+    if source.aside and source.table is not None and data.target == image_files.LABEL:
+        image_files.refuse_loose(source.table, source.name)
     sample = head(source, sample_rows, apply=apply)
     _check_names(data, by, sample.column_names)
     task, why = _task(sample[data.target], data)
@@ -74,9 +76,6 @@ def described(
         for name in sample.column_names
     ]
     columns = [_aside(column, source) for column in columns]
-    if not any(column.role == "feature" for column in columns):
-        why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in columns if column.role == "drop")
-        raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
     return Schema(columns=tuple(columns), target=data.target, task=task)
 
 

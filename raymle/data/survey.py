@@ -58,13 +58,15 @@ def told(schema: Schema, parts: Sequence[Survey]) -> tuple[str, ...]:
 
 def _resized(schema: Schema, sizes: Counter[tuple[int, int]]) -> str:
     shapes = {column.shape[1:] for column in _columns(schema) if column.shape}
-    if len(shapes) != 1 or not set(sizes) - shapes:
+    others = {size: count for size, count in sizes.items() if {size} != shapes}
+    if len(shapes) != 1 or not others:
         return ""
+    lowest, highest = ("x".join(str(ends(size[place] for size in others)) for place in (0, 1)) for ends in (min, max))
+    given = lowest if lowest == highest else f"{lowest} to {highest}"
     height, width = next(iter(shapes))
-    lowest, highest = ((f(size[place] for size in sizes) for place in (0, 1)) for f in (min, max))
-    given = "x".join(map(str, lowest)) + ("" if len(sizes) == 1 else f" to {'x'.join(map(str, highest))}")
-    changed = sum(count for size, count in sizes.items() if size != (height, width))
-    return f"{changed:,} images of {given} pixels are resized to {height}x{width}; data.image.size says another size"
+    count = sum(others.values())
+    are = " is" if count == 1 else "s are"
+    return f"{count:,} image{are} resized from {given} to {height}x{width} pixels; data.image.size says another size"
 
 
 def _animated(count: int) -> str:

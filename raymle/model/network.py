@@ -10,7 +10,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from raymle.config.model import ModelConfig
-from raymle.data.encoded import Encoded
+from raymle.data.encoded import PIXELS_AT_ONCE, Encoded
 from raymle.errors import ArtifactError
 from raymle.model.build import build
 from raymle.records import Inputs
@@ -24,7 +24,8 @@ def forward(module: nn.Module, encoded: Encoded, outputs: int) -> npt.NDArray[np
     """Return the network's raw output ``[n, outputs]``, in batches and without gradients."""
     device = next(module.parameters(), torch.empty(0)).device
     parts = []
-    step = min(BATCH_ROWS, BATCH_CODES // max(1, encoded.codes.shape[1]) + 1)
+    codes, pixels = encoded.codes.shape[1], 0 if encoded.pixels is None else encoded.pixels.shape[1]
+    step = min(BATCH_ROWS, BATCH_CODES // max(1, codes) + 1, PIXELS_AT_ONCE // max(1, pixels) + 1)
     with torch.inference_mode():
         for start in range(0, len(encoded), step):
             output = module(**as_inputs(encoded.rows(slice(start, start + step)), device))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from raymle.data.encoded import Encoded
+from raymle.data.encoded import Encoded, step_of
 from raymle.errors import ArtifactError, SecurityError
 from raymle.loader import environment
 from raymle.records import Inputs
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 BATCH_ROWS = 2048
-BATCH_PAIRS = 1 << 25
-"""Pairs of a text's words of one call: that is what attention takes memory for."""
 """Rows of one call: as fast as more at once, and it bounds what ONNX Runtime keeps of the memory that it took."""
 NUMBERS, CATEGORIES, PIXELS, OUTPUTS = "numbers", "categories", "pixels", "outputs"
 TYPES = {NUMBERS: "tensor(float)", CATEGORIES: "tensor(int64)", PIXELS: "tensor(uint8)"}
@@ -46,8 +44,7 @@ def predictor(model: bytes, inputs: Inputs, outputs: int, *, threads: int | None
     session = _session(model, threads)
     _check(session, inputs, outputs)
     wanted = {each.name for each in session.get_inputs()}
-    pairs = sum(text.length**2 for text in inputs.texts)
-    step = min(BATCH_ROWS, BATCH_PAIRS // max(1, pairs) + 1)
+    step = step_of(BATCH_ROWS, inputs)
 
     def raw(encoded: Encoded) -> npt.NDArray[np.float32]:
         parts = [encoded.rows(slice(first, first + step)) for first in range(0, len(encoded), step)]
