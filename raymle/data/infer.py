@@ -55,10 +55,17 @@ def infer(
         else _column(name, sample[name], data, by=by)
         for name in sample.column_names
     ]
+    columns = [_aside(column, source) for column in columns]
     if not any(column.role == "feature" for column in columns):
         why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in columns if column.role == "drop")
         raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
     return Schema(columns=tuple(columns), target=data.target, task=task)
+
+
+def _aside(column: Column, source: Source) -> Column:
+    if column.name not in source.aside or column.role not in {"feature", "drop"}:
+        return column
+    return column.model_copy(update={"role": "drop", "reason": "it says where a file is, not what is in it"})
 
 
 def words(data: DataConfig, *, by: str | None = None) -> set[str]:

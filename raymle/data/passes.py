@@ -45,6 +45,8 @@ class Look:
     config: SplitConfig
     transforms: Transforms
     keep: bool = False
+    aside: tuple[str, ...] = ()
+    """Columns that say where a row was found, not what it is."""
 
     def __call__(self, raw: pa.RecordBatch) -> Seen:
         """Look at one block."""
@@ -60,6 +62,7 @@ class Look:
     def _hashes(self, raw: pa.RecordBatch, batch: pa.RecordBatch) -> tuple[Hashes, Hashes]:
         """Hash the rows as they are in the source: a new transform or dropped column moves no row."""
         target, keys = self.schema.target, self.schema.named("key")
+        raw = raw.drop_columns([name for name in self.aside if name not in keys])
         made = [name for name in keys if name not in raw.schema.names]
         identity, content = hashes.row_hashes(raw, () if made else keys, target=target)
         if made:
@@ -160,4 +163,5 @@ class Encode:
         for place, name in enumerate(split.SIDES[:2]):
             mine = open_sides == place  # whole rows are gathered faster once they are encoded
             opened[name] = encoded.rows(mine), target[mine]
-        return Written(opened, raw.filter(pa.array(sealed)), seen.identity[sealed], seen.content[sealed])
+        test = raw.drop_columns(list(self.placed.look.aside)).filter(pa.array(sealed))
+        return Written(opened, test, seen.identity[sealed], seen.content[sealed])

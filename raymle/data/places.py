@@ -98,9 +98,12 @@ def _walk(files: pafs.FileSystem, base: str, *, deep: bool) -> list[str]:
 
 
 def _in_folder(files: pafs.FileSystem, path: str) -> list[str]:
-    found = [each for each in _walk(files, path, deep=True) if formats.of(each)]
+    there = _walk(files, path, deep=True)
+    found = [each for each in there if formats.of(each)]
+    if not found and (texts := [each for each in there if each.lower().endswith(".txt")]):
+        return texts
     if not found:
-        raise DataError(f"the folder {path} holds no data files", hint=f"raymle reads {KNOWN}")
+        raise DataError(f"the folder {path} holds no data files", hint=f"raymle reads {KNOWN}, and .txt in folders")
     partition = next((hit for each in found if (hit := re.search(r"/([^/]+=[^/]*)/", each[len(path) :]))), None)
     if partition:
         raise UsageError(

@@ -118,7 +118,7 @@ def _make(  # noqa: PLR0917
     if data.transforms:
         blocks.threads = 1  # the user's own code need not be safe among threads
     keep = not on_ray and source.bytes < KEEP_BYTES
-    look = Look(schema, config, transforms, keep=keep)
+    look = Look(schema, config, transforms, keep=keep, aside=source.aside)
     seen, identity, content = _together(list(blocks.each(lambda raw, _: look(raw))))
     schema = checks.contract(schema, [each.contract for each in seen], positive)
     schema = schema.model_copy(update={"deciding": _deciding(config, schema, source)})
@@ -158,7 +158,7 @@ def _together(seen: Sequence[Seen]) -> tuple[list[Seen], Hashes, Hashes]:
 def _deciding(config: SplitConfig, schema: Schema, source: Source) -> tuple[str, ...]:
     """Name the columns that decide a row's side."""
     named = schema.named("group") if config.method == "group" else schema.named("key")
-    return tuple(sorted(named or {*source.columns.names} - {schema.target}))
+    return tuple(sorted(named or {*source.columns.names} - {schema.target, *source.aside}))
 
 
 def _sides(config: SplitConfig, schema: Schema, seen: Sequence[Seen], identity: Hashes) -> tuple[Rule, Sides]:

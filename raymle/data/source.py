@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
-from raymle.data import formats
+from raymle.data import formats, text_files
 from raymle.data.formats import File
 from raymle.data.places import KNOWN, absolute, explained, filesystem, find, name_of, path_of
 from raymle.errors import DataError, UsageError
@@ -45,12 +45,16 @@ class Source:
     bytes: int
     columns: pa.Schema
     table: pa.Table | None = None
+    root: str = ""
+    """The folder whose files are the rows."""
+    aside: tuple[str, ...] = ()
+    """Columns that say where a row was found: two rows that differ only there are the same."""
 
     @property
     def name(self) -> str:
         """What an error calls it."""
         if not self.files:
-            return "the table"
+            return name_of(self.root) if self.aside else "the table"
         more = len(self.files) - 1
         return name_of(self.files[0]) + (f" and {more} more files" if more else "")
 
@@ -73,6 +77,8 @@ def resolve(source: "str | pa.Table | pd.DataFrame", *, folder: str, words: Coll
     system = filesystem(uri, attempts=3)  # a wrong address should not take minutes to show
     with explained(uri, system):
         found = find(system, uri)
+    if found != [uri] and all(map(text_files.is_text, found)):
+        return _of_texts(text_files.root_of(uri), found)
     kind = _one_format(found, source)
     with explained(found[0], system):
         columns = formats.columns(File(system, path_of(found[0]), kind))
@@ -125,6 +131,13 @@ def fingerprint(source: Source, store: Store) -> str:
     with ThreadPoolExecutor(4) as pool:
         digests = sorted(pool.map(lambda uri: _file_digest(system, uri, memo), source.files))
     return hashlib.sha256("\n".join([source.format, *digests]).encode()).hexdigest()
+
+
+def _of_texts(root: str, found: Sequence[str]) -> Source:
+    """Read a folder of texts as a table."""
+    rows = text_files.table(root, found)
+    aside = tuple(name for name in (text_files.PATH, text_files.SPLIT) if name in rows.column_names)
+    return Source((), "table", rows.nbytes, rows.schema, rows, root=root, aside=aside)
 
 
 def _wrap(table: "pa.Table | pd.DataFrame") -> Source:
