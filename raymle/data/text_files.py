@@ -1,4 +1,4 @@
-"""A folder of texts, each a file of its own, in a sub-folder for each class: read as a table of text, path and label."""
+"""A folder of texts, each a file of its own in a sub-folder for its class: read as a table of text, path and label."""
 
 import codecs
 import re
@@ -37,7 +37,7 @@ def table(root: str, found: Sequence[str]) -> pa.Table:
     inner = [each[len(root.rstrip("/")) + 1 :] for each in found]
     folders = [each.split("/")[:-1] for each in inner]
     sides = all(each and each[0].lower() in SPELLINGS for each in folders)
-    labels = [each[1 if sides else 0 :][:1] for each in folders]
+    labels = [(each[1:] if sides else each)[:1] for each in folders]
     columns = {
         TEXT: _texts(found),
         PATH: inner,
