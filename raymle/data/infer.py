@@ -80,9 +80,9 @@ def described(
 
 
 def _aside(column: Column, source: Source) -> Column:
-    if column.name not in source.aside or column.role != "feature":
+    if column.name not in source.aside or column.role not in {"feature", "drop"}:
         return column
-    return column.model_copy(update={"role": "drop", "reason": "it says where an image is, not what it shows"})
+    return column.model_copy(update={"role": "drop", "reason": "it says where a file is, not what is in it"})
 
 
 def words(data: DataConfig, *, by: str | None = None) -> set[str]:

@@ -111,9 +111,9 @@ def _characters(texts: pa.Array) -> tuple[NDArray[np.uint8] | NDArray[np.uint32]
     data, offsets = _bytes(texts)
     if not len(data) or data.max() < 128:
         return data, offsets
-    plain = pc.string_is_ascii(texts)
-    others = pc.utf8_lower(pc.utf8_normalize(texts.filter(pc.invert(plain)), "NFKC"))
-    data, offsets = _bytes(pc.replace_with_mask(texts, pc.invert(plain), others))
+    others = pc.invert(pc.string_is_ascii(texts))
+    folded = [unicodedata.normalize("NFKC", text).lower() for text in texts.filter(others).to_pylist()]
+    data, offsets = _bytes(pc.replace_with_mask(texts, others, pa.array(folded, pa.string())))
     before = np.zeros(len(data) + 1, np.int64)
     np.cumsum((data & 0xC0) != 0x80, out=before[1:])  # a character starts there
     return np.frombuffer(data.tobytes().decode().encode("utf-32-le"), "<u4"), before[offsets]
