@@ -23,7 +23,7 @@ OPTIONS = {
     "promote": {"--canary", "--shadow", "--storage", "--json"},
     "predict": {"--ray", "--no-ray", "--max-quarantined", "--storage", "--plan", "--json"},
     "rollback": {"--storage", "--json"},
-    "serve here": {"--host", "--port", "--storage", "--json"},
+    "serve here": {"--host", "--port", "--plan", "--storage", "--json"},
     "serve render": {"--route", "--output", "--prometheus", "--storage", "--json"},
     "serve deploy": {"--address", "--route", "--plan", "--storage", "--json"},
     "serve status": {"--storage", "--json"},
