@@ -72,7 +72,7 @@ def card(facts: dict[str, Any]) -> Card:
     edges = picture["edges"]
     first, last = _between(*edges[:2]).partition(" to ")[0], _between(*edges[-2:]).rpartition(" to ")[2]
     below, above = ([f"{picture[side]:,} {side}"] if picture[side] else [] for side in ("below", "above"))
-    ends = (" · ".join([first, *below]), " · ".join([*above, last]))
+    ends = (" · ".join([first, *below]), " · ".join([last, *above]))
     return Card(facts, rows, bars(picture), _alt(facts["column"], picture), ends)
 
 

@@ -65,7 +65,7 @@ def test_what_lies_outside_a_histogram_is_told():
     card = page.card(
         {"column": "x", "histogram": {"edges": [0.0, 5.0, 10.0], "counts": [3, 1], "below": 0, "above": 7}}
     )
-    assert card.ends == ("0", "7 above · 10")
+    assert card.ends == ("0", "10 · 7 above")
     assert card.alt == "Histogram of x from 0 to 10; most rows, 3, have 0 to 5; 7 rows lie outside."
 
 
