@@ -275,3 +275,8 @@ _CASTS = {
     "timestamp": _timestamp,
     "sequence": _lists,
 }
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of a stored type are text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
+from raymle.data.guess import FEW_VALUES
 from raymle.data.hashes import Hashes
-from raymle.data.infer import FEW_VALUES, GUESSED
+from raymle.data.infer import GUESSED
 from raymle.data.schema import Contract
 from raymle.data.split import SIDES, Sides
 from raymle.errors import DataError

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs as pafs
 
+from raymle.data.casts import is_text
 from raymle.data.images import UNREAD
 from raymle.data.places import IMAGES, filesystem, path_of
 from raymle.data.split import SPELLINGS
@@ -67,18 +68,13 @@ def paths_in(batch: pa.RecordBatch, root: str, *, words: Iterable[str] = ()) -> 
     """Name the columns whose text names image files of which at least one is there."""
     found = []
     for field, values in zip(batch.schema, batch.columns, strict=True):
-        if field.name in set(words) or not _is_text(field.type):
+        if field.name in set(words) or not is_text(field.type):
             continue
         known = values.drop_null().cast(pa.string())[:LOOKED_AT]
         named = [each for each in known.to_pylist() if is_image(each)]
         if len(named) > MOSTLY * len(known) and _any_there(root, named[:20]):
             found.append(field.name)
     return tuple(found)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _any_there(root: str, names: Sequence[str]) -> bool:

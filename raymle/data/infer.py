@@ -9,23 +9,19 @@ import pyarrow.compute as pc
 
 from raymle.config.data import DataConfig
 from raymle.data import image_files, images
-from raymle.data.casts import PATTERNS, is_list
+from raymle.data.casts import PATTERNS, is_text
 from raymle.data.formats import has_leading_zeros
+from raymle.data.guess import FEW_VALUES, NESTED, guess, is_numeric
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
 from raymle.data.texts import is_prose
 from raymle.errors import DataError, UsageError
-from raymle.records import Column, ColumnType, Role, Schema
+from raymle.records import Column, Role, Schema
 
-FEW_VALUES = 20
 GUESSED = "the target has"
-NESTED = "nested values that are no lists of numbers"
-LONG_TEXT = 50
-MOSTLY = 0.9
 KEY_NAME = re.compile(r"(?i)(^|_)(id|key|uuid|guid)$|^index$")
 NOT_FEATURES: set[Role] = {"key", "group", "split"}
 Task = Literal["classification", "regression"]
-Guess = tuple[ColumnType, str]
 
 
 def infer(
@@ -189,12 +185,12 @@ def _task(target: pa.ChunkedArray, data: DataConfig) -> tuple[Task, str]:
     if data.target in data.types:
         task: Task = "regression" if data.types[data.target] == "number" else "classification"
         return task, f"data.types says {data.types[data.target]}"
-    if pa.types.is_temporal(target.type) or (_is_text(target.type) and _guess(target)[0] == "timestamp"):
+    if pa.types.is_temporal(target.type) or (is_text(target.type) and guess(target)[0] == "timestamp"):
         raise DataError(
             f"target {data.target!r} is a moment",
             hint="predict something else, or say data.task: classification; a forecast's moments are data.time",
         )
-    if not _is_numeric(target.type):
+    if not is_numeric(target.type):
         return "classification", "the target is not a number"
     known = target.drop_null()
     distinct = pc.count_distinct(known).as_py()
@@ -205,7 +201,7 @@ def _task(target: pa.ChunkedArray, data: DataConfig) -> tuple[Task, str]:
 
 def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | None) -> Column:
     role, *also = _roles(name, data, by)
-    kind, reason = _guess(values)
+    kind, reason = guess(values)
     if name in data.types:
         kind, reason = data.types[name], "data.types says so"
     elif role in NOT_FEATURES and kind != "timestamp" and "time" not in also:
@@ -227,7 +223,7 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
 
 def _not_words(name: str, values: pa.ChunkedArray) -> str:
     """Say why text is no feature: words that no other row has would only tell which row it is."""
-    if not _is_text(values.type):
+    if not is_text(values.type):
         return "; text is written as strings"
     return f", like an id: its words do not come again; data.types: {{{name}: text}} learns from it"
 
@@ -241,55 +237,6 @@ def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:
         "split": (by,),
     }
     return [role for role, names in roles.items() if name in names] or ["feature"]
-
-
-def _guess(values: pa.ChunkedArray) -> Guess:
-    """Return a column's type by its Arrow type, and for text by its values."""
-    kind = values.type
-    if _is_text(kind) or pa.types.is_null(kind):
-        return _guess_text(values.drop_null())
-    if pa.types.is_boolean(kind):
-        return "boolean", ""
-    if _is_numeric(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):
-        return "number", ""
-    if pa.types.is_temporal(kind):
-        return "timestamp", ""
-    if images.is_bytes(kind) and _are_images(values):
-        return "image", "its bytes are images"
-    if pa.types.is_nested(kind):
-        return "sequence", "lists of numbers" if is_list(kind) else NESTED
-    return "text", "bytes"
-
-
-def _are_images(values: pa.ChunkedArray) -> bool:
-    known = [bytes(each.as_py()[:64]) for each in values.drop_null()[:FEW_VALUES]]
-    return bool(known) and sum(map(images.looks_like, known)) > len(known) / 2
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _guess_text(known: pa.ChunkedArray) -> Guess:
-    if not len(known):
-        return "category", "no values"
-    if pc.all(pc.match_substring_regex(known, PATTERNS["timestamp"])).as_py():
-        return "timestamp", "its text reads as moments"
-    if pc.mean(pc.utf8_length(known)).as_py() > LONG_TEXT:
-        return "text", "long text"
-    if pc.all(pc.match_substring_regex(known, PATTERNS["clock"])).as_py():
-        return "number", "its text reads as times of day"
-    distinct = pc.count_distinct(known).as_py()
-    numbers = pc.mean(pc.match_substring_regex(known, PATTERNS["number"]).cast(pa.float64())).as_py()
-    if MOSTLY < numbers < 1 and distinct > FEW_VALUES:
-        return "number", f"{numbers:.1%} of its values are numbers"
-    if len(known) >= FEW_VALUES and distinct > MOSTLY * len(known):
-        return "text", f"{distinct:,} different values in {len(known):,} rows"
-    return "category", f"{distinct:,} different values"
-
-
-def _is_numeric(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _guess_role(column: Column, values: Any, *, only_moment: bool) -> tuple[Role, str]:

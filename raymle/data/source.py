@@ -1,15 +1,10 @@
 """From what the spec names to Arrow batches: a file, glob or folder of files, or a table."""
 
 import hashlib
-import json
-import time
-import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -18,6 +13,7 @@ from pyarrow import fs as pafs
 
 from raymle.data import formats, image_files, text_files
 from raymle.data.formats import File
+from raymle.data.identity import file_digest, table_digest
 from raymle.data.places import KNOWN, absolute, explained, filesystem, find, name_of, path_of
 from raymle.errors import DataError, UsageError
 from raymle.store import Store
@@ -145,10 +141,10 @@ def fingerprint(source: Source, store: Store) -> str:
     if source.images:
         return _with_files(source, store)
     if source.table is not None:
-        return _table_digest(source.table)
+        return table_digest(source.table)
     system, memo = filesystem(source.files[0]), store.root / "memo"
     with ThreadPoolExecutor(4) as pool:
-        digests = sorted(pool.map(lambda uri: _file_digest(system, uri, memo), source.files))
+        digests = sorted(pool.map(lambda uri: file_digest(system, uri, memo), source.files))
     return hashlib.sha256("\n".join([source.format, *digests]).encode()).hexdigest()
 
 
@@ -187,7 +183,7 @@ def _with_images(source: Source, root: str, words: Collection[str]) -> Source:
 def _with_files(source: Source, store: Store) -> str:
     """Return the sha256 over a table and the image files that it names."""
     names = [name for batch in named(source, source.images) for column in batch.columns for name in column.to_pylist()]
-    rows = fingerprint(replace(source, images=()), store) if source.files else _table_digest(_plain(source))
+    rows = fingerprint(replace(source, images=()), store) if source.files else table_digest(_plain(source))
     return hashlib.sha256(f"{rows}\n{image_files.digest(source.root, names, store)}".encode()).hexdigest()
 
 
@@ -264,51 +260,3 @@ def _decoded_bytes(system: pafs.FileSystem, found: list[str], kind: formats.Form
     rows = footer.num_rows * row_bytes(footer.schema.to_arrow_schema())
     decoded: int = max(groups, rows)  # a column of few values is stored as codes
     return round(sum(stored) * decoded / stored[0])
-
-
-def _file_digest(system: pafs.FileSystem, uri: str, memo: Path) -> str:
-    """Return a file's sha256, from the memo when the same file was hashed before."""
-    with explained(uri, system):
-        known, changed = identity(system, uri)
-        note = memo / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]}.txt"
-        if note.exists():
-            return note.read_text()
-        digest = hashlib.sha256()
-        with system.open_input_stream(path_of(uri), compression=None) as stream:
-            while block := stream.read(4 << 20):
-                digest.update(block)
-        settled = time.time() - changed > 1  # a later change within one clock tick would not show
-        if settled and identity(system, uri)[0] == known:
-            _remember(note, digest.hexdigest())
-    return digest.hexdigest()
-
-
-def _remember(note: Path, text: str) -> None:
-    with suppress(OSError):  # what cannot be remembered is only read again
-        note.parent.mkdir(parents=True, exist_ok=True)
-        draft = note.with_name(f".tmp-{uuid.uuid4().hex}")
-        draft.write_text(text)
-        draft.replace(note)
-
-
-def identity(system: pafs.FileSystem, uri: str) -> tuple[list[str | int], float]:
-    """Return what changes when a file's content changes, and when it last did in seconds."""
-    if "://" not in uri:
-        stat = Path(uri).stat()
-        return [uri, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino], stat.st_mtime
-    info = system.get_file_info(path_of(uri))
-    with system.open_input_stream(path_of(uri), compression=None) as stream:
-        tag = (stream.metadata() or {}).get(b"ETag", b"").decode()
-    return [uri, info.size, info.mtime_ns or 0, tag], (info.mtime_ns or 0) / 1e9
-
-
-def _table_digest(table: pa.Table) -> str:
-    """Hash columns one by one as Arrow IPC, so that chunks do not matter and one column is copied at most."""
-    digest = hashlib.sha256()
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        sink = pa.BufferOutputStream()
-        whole = pa.table({name: column.combine_chunks()})
-        with pa.ipc.new_stream(sink, whole.schema) as writer:
-            writer.write_table(whole, max_chunksize=1 << 20)
-        digest.update(sink.getvalue())
-    return digest.hexdigest()

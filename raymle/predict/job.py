@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from raymle.data import rewindowed, words_of
 from raymle.data.casts import ARROW
+from raymle.data.identity import identity
 from raymle.data.image_files import PATH, files_of, stored
 from raymle.data.places import filesystem
 from raymle.data.prepare import apply_all
 from raymle.data.schema import missing
-from raymle.data.source import Source, batches, identity, resolve, row_bytes
+from raymle.data.source import Source, batches, resolve, row_bytes
 from raymle.errors import DataError, UsageError
 from raymle.folders import MANIFEST, digest
 from raymle.model import read_contents
