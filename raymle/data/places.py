@@ -171,12 +171,14 @@ def _unreadable(uri: str, files: pafs.FileSystem, cause: str) -> DataError:
 
 def _line_not_utf8(uri: str, files: pafs.FileSystem) -> int:
     """Return the number of the first line that is not UTF-8, or 0."""
-    line = 1
+    line, is_over = 1, False
     decoder = codecs.getincrementaldecoder("utf-8")()
     with files.open_input_stream(path_of(uri)) as stream, suppress(OSError):  # a damaged packed file just ends
-        while block := stream.read(1 << 20):
+        while not is_over:
+            block = stream.read(1 << 20)
+            is_over = not block
             try:
-                decoder.decode(block)
+                decoder.decode(block, final=is_over)
             except UnicodeDecodeError as error:
                 return line + error.object[: error.start].count(b"\n")
             line += block.count(b"\n")
