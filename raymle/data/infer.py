@@ -65,7 +65,7 @@ def infer(
 
 
 def _aside(column: Column, source: Source) -> Column:
-    if column.name not in source.aside or column.role != "feature":
+    if column.name not in source.aside or column.role not in {"feature", "drop"}:
         return column
     return column.model_copy(update={"role": "drop", "reason": "it says where an image is, not what it shows"})
 
@@ -205,6 +205,8 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
     elif role == "feature" and kind not in LEARNABLE:
         role, reason = "drop", f"{reason}; {kind} columns come later".removeprefix("; ")
     shape = images.survey((each.as_py() for each in values), data.image) if kind == "image" else None
+    if shape is not None:
+        reason += f", seen as {shape[1]}x{shape[2]} pixels, {'grey' if shape[0] == 1 else 'in colour'}"
     return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also), shape=shape)
 
 
