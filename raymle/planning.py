@@ -4,7 +4,7 @@ import os
 from difflib import get_close_matches
 from typing import Any
 
-from raymle import data, evaluate, runtime, tune
+from raymle import data, evaluate, parents, runtime, tune
 from raymle import train as training
 from raymle.config import Spec, TuneConfig, WorkersRange
 from raymle.errors import ResourceError, SpecError, UsageError
@@ -70,6 +70,7 @@ def decisive(spec: Spec, schema: Schema) -> str:
 def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     """Check everything and say what a verb would do; nothing is started, nothing is written."""
     check(spec)
+    parents.find(spec)
     search = tune.check(spec) if verb == "tune" else None
     needs_ray = "a search runs on Ray Tune" if verb == "tune" else why_ray(spec)
     found = locate(spec, source)
@@ -82,12 +83,12 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     if search and search.budget.minutes:
         seconds = min(seconds, 60 * search.budget.minutes)
     price = prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour) or 0.0
-    what = f"{spec.model.type} predicts {schema.target} ({schema.task}) from {len(schema.features)} columns"
+    what = f"{spec.model.type} predicts {schema.target} ({schema.kind}) from {len(schema.features)} columns"
     steps = (
         f"prepare {found.name}, about {found.bytes / 2**20:.1f} MB once decoded",
         f"split by {spec.split.method}, the test rows sealed",
         _trials(spec, search, execution) if search
-        else f"train at most {spec.train.epochs} epochs with {spec.train.workers} worker(s)",
+        else f"train at most {spec.train.epochs} epochs with {spec.train.workers} worker(s)" + _begun(spec),
         f"evaluate on validation, and record in {spec.storage}",
     )  # fmt: skip
     return Plan(
@@ -95,6 +96,12 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
         why=execution.why, steps=steps, seconds=round(seconds, 1),
         dollars=round(prices.cost(seconds, price), 4),
     )  # fmt: skip
+
+
+def _begun(spec: Spec) -> str:
+    """Say where the first weights come from; empty when it is the seed."""
+    source = spec.train.pretrained.source
+    return f", beginning with the weights of {source}" if source else ""
 
 
 def inferred(spec: Spec) -> Schema:

@@ -2,29 +2,17 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+
+from raymle.ancestry import Pretrained as Pretrained
+from raymle.record import Record as Record
 
 ColumnType = Literal["number", "category", "boolean", "text", "image", "timestamp", "sequence"]
 Role = Literal["feature", "target", "key", "group", "time", "split", "drop"]
 Status = Literal["running", "finished", "failed", "killed"]
 Label = Literal["test", "validation"]
+Task = Literal["classification", "regression", "forecast"]
 Metrics = dict[str, float]
-
-
-class Record(BaseModel):
-    """A frozen set of facts; ``model_dump_json`` and ``model_validate_json`` are its file."""
-
-    model_config = ConfigDict(
-        extra="ignore",  # a newer version may have written more
-        frozen=True,
-        ser_json_inf_nan="constants",  # null would not be read back
-    )
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in self)
-        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
 
 class Column(Record):
@@ -38,6 +26,24 @@ class Column(Record):
     """Further roles: a key's column may also be the group or the time."""
     shape: tuple[int, int, int] | None = None
     """Channels, height and width that every image of the column is brought to."""
+    steps: int | None = None
+    """How many values a sequence must have; None takes any number of them."""
+
+
+class Series(Record):
+    """How moments become windows: what a forecast is made from, and of."""
+
+    target: str
+    """The column of the moments; the schema's target is what it is, ``horizon`` steps ahead."""
+    time: str
+    group: str | None = None
+    window: int
+    horizon: int
+    step: float = 0.0
+    """Between two moments: microseconds, months where ``monthly``, or what a time that is a number counts in."""
+    monthly: bool = False
+    season: int = 1
+    """Steps after which the series is expected to repeat itself."""
 
 
 class Schema(Record):
@@ -50,6 +56,13 @@ class Schema(Record):
     positive: str | None = None
     deciding: tuple[str, ...] = ()
     """The source's columns that decide which side a row is on, sorted: the key or group, or all but the target."""
+    series: Series | None = None
+    """Where the task is a forecast: a row is a window of moments, and the target a number like another."""
+
+    @property
+    def kind(self) -> Task:
+        """What the task is called: a forecast is a regression over windows."""
+        return "forecast" if self.series else self.task
 
     @property
     def features(self) -> tuple[Column, ...]:
@@ -180,6 +193,7 @@ class Fitted(Record):
     stacked: bool = False
     """Whether it was trained in a stack, by an arithmetic of its own."""
     warnings: tuple[str, ...] = ()
+    pretrained: Pretrained | None = None
 
 
 class Trained(Record):
@@ -188,10 +202,10 @@ class Trained(Record):
     run_id: str
     name: str
     status: Status
-    task: Literal["classification", "regression"]
+    task: Task
     metric: str
     metrics: dict[str, Metrics]
-    intervals: dict[str, tuple[float, float]] = {}
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     bundle: str
     splits_id: str
     rows: dict[str, int]
@@ -207,6 +221,7 @@ class Trained(Record):
     best_epoch: int = 0
     parent: str | None = None
     warnings: tuple[str, ...] = ()
+    pretrained: Pretrained | None = None
     study: "Study | None" = None
 
 
@@ -234,7 +249,7 @@ class ScoredRun(Record):
 
     run_id: str
     metrics: Metrics
-    intervals: dict[str, tuple[float, float]] = {}
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     label: Label
 
 
@@ -349,4 +364,4 @@ class Plan(Record):
     steps: tuple[str, ...] = ()
     seconds: float | None = None
     dollars: float = 0.0
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from raymle.config.base import REFERENCE, Section
 
 BUILT_IN = ("linear", "mlp", "trees", "cnn", "resnet", "lstm", "transformer", "cells")
-READY = ("linear", "mlp", "trees", "cnn", "resnet")
+READY = ("linear", "mlp", "trees", "cnn", "resnet", "lstm", "transformer")
 TORCHVISION = "torchvision:"
 """Begins the name of one of torchvision's networks, as in torchvision:resnet18."""
 

@@ -92,7 +92,7 @@ class ServeConfig(Section):
     retry: bool = False
     """Whether a request whose copy died is sent again to another one; only what fits in 64 KiB is."""
     load_timeout_s: float = Field(25, gt=0, le=50)
-    """Seconds in which a version must be loaded and have proved itself."""
+    """Seconds in which a version must be fetched and loaded, and have proved itself."""
     guard: GuardConfig = GuardConfig()
     """When a challenger is taken away by itself."""
     page: bool = True

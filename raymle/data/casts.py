@@ -22,6 +22,7 @@ ARROW: dict[str, pa.DataType] = {
     "text": pa.string(),
     "timestamp": pa.timestamp("us", "UTC"),
     "image": pa.binary(),
+    "sequence": pa.list_(pa.float64()),
 }
 PATTERNS = {
     "number": r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))\s*$",
@@ -235,10 +236,42 @@ def _timestamp(values: pa.Array) -> pa.Array:
     return pc.assume_timezone(values.cast(pa.timestamp("us"), safe=False), "UTC")
 
 
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values of a type are lists of numbers."""
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(check(kind) for check in lists):
+        return False
+    of = kind.value_type
+    return bool(pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_boolean(of) or pa.types.is_null(of))
+
+
+def _lists(values: pa.Array) -> pa.Array:
+    """Return lists of float64, NaN for null; text such as [1, 2.5] or 1;2.5 counts as the list that it spells."""
+    values = plain(values)
+    if pa.types.is_string(values.type):
+        bare = pc.utf8_trim_whitespace(pc.replace_substring_regex(without_null_words(values), r"^\s*\[|\]\s*$", ""))
+        return _number_lists(pc.split_pattern_regex(bare, r"\s*[,;\s]\s*"))
+    if not is_list(values.type):
+        raise pa.ArrowInvalid("not a list of numbers")
+    return _number_lists(values.cast(pa.list_(values.type.value_type)))
+
+
+def _number_lists(values: pa.Array) -> pa.Array:
+    numbers = values.flatten()
+    if pa.types.is_string(numbers.type):
+        numbers = pc.if_else(pc.equal(numbers, ""), pa.scalar(None, pa.string()), numbers)
+    numbers = pc.fill_null(numbers.cast(pa.float64()), float("nan"))
+    lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    mask = values.is_null() if values.null_count else None
+    return pa.ListArray.from_arrays(offsets, numbers, mask=mask)
+
+
 _CASTS = {
     "number": _number,
     "boolean": _boolean,
     "category": _words,
-    "text": _words,
+    "text": _as_words,
     "timestamp": _timestamp,
+    "sequence": _lists,
 }

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from raymle.records import Inputs
 
+PAIRS_AT_ONCE = 1 << 25
+"""Pairs of a text's words: that is what attention takes memory for."""
 PIXELS_AT_ONCE = 1 << 20
 """Each becomes some hundred bytes inside of a network."""
 
@@ -31,8 +33,9 @@ class Encoded(NamedTuple):
 
 
 def step_of(rows: int, inputs: Inputs) -> int:
-    """Return how many rows a network sees at one time: fewer than these where each has many pixels."""
-    return min(rows, PIXELS_AT_ONCE // max(1, inputs.widths[2]) + 1)
+    """Return how many rows a network sees at one time: fewer than these where each has many pixels or words."""
+    pairs = sum(text.length**2 for text in inputs.texts)
+    return min(rows, PIXELS_AT_ONCE // max(1, inputs.widths[2]) + 1, PAIRS_AT_ONCE // max(1, pairs) + 1)
 
 
 def together(parts: list[Encoded]) -> Encoded:

@@ -9,19 +9,20 @@ import pyarrow.compute as pc
 
 from raymle.config.data import DataConfig
 from raymle.data import image_files, images
-from raymle.data.casts import PATTERNS
+from raymle.data.casts import PATTERNS, is_list
 from raymle.data.formats import has_leading_zeros
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
+from raymle.data.texts import is_prose
 from raymle.errors import DataError, UsageError
 from raymle.records import Column, ColumnType, Role, Schema
 
 FEW_VALUES = 20
 GUESSED = "the target has"
+NESTED = "nested values that are no lists of numbers"
 LONG_TEXT = 50
 MOSTLY = 0.9
 KEY_NAME = re.compile(r"(?i)(^|_)(id|key|uuid|guid)$|^index$")
-LEARNABLE: set[ColumnType] = {"number", "boolean", "category", "timestamp", "image"}
 NOT_FEATURES: set[Role] = {"key", "group", "split"}
 Task = Literal["classification", "regression"]
 Guess = tuple[ColumnType, str]
@@ -46,6 +47,23 @@ def infer(
         apply: the user's own transforms of a batch.
         sample_rows: how many rows to look at.
     """
+    schema = described(source, data, by=by, apply=apply, sample_rows=sample_rows)
+    if not schema.features:
+        dropped = [column for column in schema.columns if column.role == "drop"]
+        why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in dropped)
+        raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
+    return schema
+
+
+def described(
+    source: Source,
+    data: DataConfig,
+    *,
+    by: str | None = None,
+    apply: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+    sample_rows: int = 50_000,
+) -> Schema:
+    """Do what ``infer`` does, also where there is no feature: a series has its own past."""
     if source.aside and source.table is not None and data.target == image_files.LABEL:
         image_files.refuse_loose(source.table, source.name)
     sample = head(source, sample_rows, apply=apply)
@@ -58,16 +76,13 @@ def infer(
         for name in sample.column_names
     ]
     columns = [_aside(column, source) for column in columns]
-    if not any(column.role == "feature" for column in columns):
-        why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in columns if column.role == "drop")
-        raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
     return Schema(columns=tuple(columns), target=data.target, task=task)
 
 
 def _aside(column: Column, source: Source) -> Column:
     if column.name not in source.aside or column.role not in {"feature", "drop"}:
         return column
-    return column.model_copy(update={"role": "drop", "reason": "it says where an image is, not what it shows"})
+    return column.model_copy(update={"role": "drop", "reason": "it says where a file is, not what is in it"})
 
 
 def words(data: DataConfig, *, by: str | None = None) -> set[str]:
@@ -176,8 +191,8 @@ def _task(target: pa.ChunkedArray, data: DataConfig) -> tuple[Task, str]:
         return task, f"data.types says {data.types[data.target]}"
     if pa.types.is_temporal(target.type) or (_is_text(target.type) and _guess(target)[0] == "timestamp"):
         raise DataError(
-            f"target {data.target!r} is a moment, and forecasts come later",
-            hint="predict something else, or say data.task: classification",
+            f"target {data.target!r} is a moment",
+            hint="predict something else, or say data.task: classification; a forecast's moments are data.time",
         )
     if not _is_numeric(target.type):
         return "classification", "the target is not a number"
@@ -192,7 +207,7 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
     role, *also = _roles(name, data, by)
     kind, reason = _guess(values)
     if name in data.types:
-        kind, reason = _allowed(name, data.types[name]), "data.types says so"
+        kind, reason = data.types[name], "data.types says so"
     elif role in NOT_FEATURES and kind != "timestamp" and "time" not in also:
         kind, reason = "category", ""
     if "time" in {role, *also} and kind not in {"timestamp", "number"}:
@@ -202,12 +217,21 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
         )
     if role == "feature" and not name:
         role, reason = "drop", "it has no name, like an index that pandas wrote"
-    elif role == "feature" and kind not in LEARNABLE:
-        role, reason = "drop", f"{reason}; {kind} columns come later".removeprefix("; ")
+    elif role == "feature" and reason == NESTED:
+        role = "drop"
+    elif role == "feature" and kind == "text" and name not in data.types and not is_prose(values):
+        role, reason = "drop", f"{reason}{_not_words(name, values)}"
     shape = images.survey((each.as_py() for each in values), data.image) if kind == "image" else None
     if shape is not None:
         reason += f", seen as {shape[1]}x{shape[2]} pixels, {'grey' if shape[0] == 1 else 'in colour'}"
     return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also), shape=shape)
+
+
+def _not_words(name: str, values: pa.ChunkedArray) -> str:
+    """Say why text is no feature: words that no other row has would only tell which row it is."""
+    if not _is_text(values.type):
+        return "; text is written as strings"
+    return f", like an id: its words do not come again; data.types: {{{name}: text}} learns from it"
 
 
 def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:
@@ -219,12 +243,6 @@ def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:
         "split": (by,),
     }
     return [role for role, names in roles.items() if name in names] or ["feature"]
-
-
-def _allowed(name: str, kind: ColumnType) -> ColumnType:
-    if kind == "sequence":
-        raise UsageError(f"data.types: column {name!r} is {kind}, and {kind} columns come later")
-    return kind
 
 
 def _guess(values: pa.ChunkedArray) -> Guess:
@@ -240,7 +258,9 @@ def _guess(values: pa.ChunkedArray) -> Guess:
         return "timestamp", ""
     if images.is_bytes(kind) and _are_images(values):
         return "image", "its bytes are images"
-    return ("sequence", "nested values") if pa.types.is_nested(kind) else ("text", "bytes")
+    if pa.types.is_nested(kind):
+        return "sequence", "lists of numbers" if is_list(kind) else NESTED
+    return "text", "bytes"
 
 
 def _are_images(values: pa.ChunkedArray) -> bool:

@@ -106,8 +106,11 @@ def _in_folder(files: pafs.FileSystem, path: str) -> list[str]:
     is_table = any("/" not in each[len(path) + 1 :] for each in found)
     if not is_table and any(each.lower().endswith(IMAGES) for each in there):
         return [each for each in there if name_of(each).lower() not in JUNK]
+    if not found and (texts := [each for each in there if each.lower().endswith(".txt")]):
+        return texts
     if not found:
-        raise DataError(f"the folder {path} holds no data files", hint=f"raymle reads {KNOWN}, and images")
+        known = f"{KNOWN}, and folders of images or .txt"
+        raise DataError(f"the folder {path} holds no data files", hint=f"raymle reads {known}")
     partition = next((hit for each in found if (hit := re.search(r"/([^/]+=[^/]*)/", each[len(path) :]))), None)
     if partition:
         raise UsageError(

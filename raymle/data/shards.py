@@ -76,10 +76,16 @@ def load_transform(splits: Splits) -> Transform:
     return Transform.from_state(json.loads((Path(splits.path) / "transform.json").read_text()))
 
 
-def summary(splits: Splits) -> list[dict[str, Any]]:
-    """Return what was found out about each column when the splits were prepared."""
-    found: list[dict[str, Any]] = json.loads((Path(splits.path) / "summary.json").read_text())
+def summary(splits: Splits) -> dict[str, Any]:
+    """Return what was found out about the columns and the target when the splits were prepared."""
+    found: dict[str, Any] = json.loads((Path(splits.path) / "summary.json").read_text())
     return found
+
+
+def times(splits: Splits, side: Literal["train", "validation"]) -> NDArray[Any] | None:
+    """Return the moment of each row of a forecast, in the order of ``load``; None where the task is another."""
+    path = Path(splits.path) / side / "times.npy"
+    return np.load(path, allow_pickle=False) if path.exists() else None
 
 
 def find(store: Store, splits_id: str) -> Splits | None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
-from raymle.data import formats, image_files
+from raymle.data import formats, image_files, text_files
 from raymle.data.formats import File
 from raymle.data.places import KNOWN, absolute, explained, filesystem, find, name_of, path_of
 from raymle.errors import DataError, UsageError
@@ -48,7 +48,7 @@ class Source:
     columns: pa.Schema
     table: pa.Table | None = None
     root: str = ""
-    """The folder that names of image files start at."""
+    """The folder that names of files start at."""
     images: tuple[str, ...] = ()
     """Columns whose values are such names; they are read as the files' bytes."""
     image_bytes: int = 0
@@ -85,6 +85,8 @@ def resolve(source: "str | pa.Table | pd.DataFrame", *, folder: str, words: Coll
         found = find(system, uri)
     if any(map(image_files.is_image, found)):
         return _of_images(image_files.root_of(uri, found), found)
+    if found != [uri] and all(map(text_files.is_text, found)):
+        return _of_texts(text_files.root_of(uri), found)
     kind = _one_format(found, source)
     with explained(found[0], system):
         columns = formats.columns(File(system, path_of(found[0]), kind))
@@ -148,6 +150,13 @@ def fingerprint(source: Source, store: Store) -> str:
     with ThreadPoolExecutor(4) as pool:
         digests = sorted(pool.map(lambda uri: _file_digest(system, uri, memo), source.files))
     return hashlib.sha256("\n".join([source.format, *digests]).encode()).hexdigest()
+
+
+def _of_texts(root: str, found: Sequence[str]) -> Source:
+    """Read a folder of texts as a table."""
+    rows = text_files.table(root, found)
+    aside = tuple(name for name in (text_files.PATH, text_files.SPLIT) if name in rows.column_names)
+    return Source((), "table", rows.nbytes, rows.schema, rows, root=root, aside=aside)
 
 
 def _of_images(root: str, found: Sequence[str]) -> Source:

@@ -11,6 +11,7 @@ import yaml
 from raymle import page
 from raymle.config import ModelConfig
 from raymle.evaluate import gallery
+from raymle.evaluate.baselines import LAST, SEASONAL
 from raymle.evaluate.canvas import Chart
 from raymle.evaluate.gallery import Pictures
 from raymle.evaluate.judged import Evaluated, Judged
@@ -71,10 +72,19 @@ def render(facts: Facts, judged: Judged, measured: Evaluated, drawn: list[Chart]
         intervals=measured.intervals,
         rows=measured.rows,
         charts=[(chart, chart.rows[:MOST_ROWS]) for chart in drawn],
+        baselines=beside(measured.metrics),
         classes=per_class(judged)[:MOST_ROWS],
         drift=drift(facts.splits),
         spec=_yaml(facts.spec),
     )
+
+
+def beside(found: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """Put the errors of the baselines under those of the model; nothing where there are none."""
+    rows = (("the model", ""), ("seasonal naive", f"{SEASONAL}_"), ("last value", f"{LAST}_"))
+    if f"{LAST}_mae" not in found:
+        return []
+    return [(name, found[f"{start}mae"], found[f"{start}rmse"]) for name, start in rows]
 
 
 def per_class(judged: Judged) -> list[tuple[str, float, float, float, int]]:

@@ -298,5 +298,14 @@ def _write(output: Path, table: pa.Table) -> None:
     else:
         import pyarrow.csv
 
-        pyarrow.csv.write_csv(table, draft)
+        pyarrow.csv.write_csv(_without_lists(table), draft)
     draft.replace(output)
+
+
+def _without_lists(table: pa.Table) -> pa.Table:
+    """Write lists as the text that stands for them: a csv has none."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [None if each is None else str(each) for each in table[field.name].to_pylist()]
+            table = table.set_column(place, field.name, pa.array(texts, pa.string()))
+    return table

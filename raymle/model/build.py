@@ -17,6 +17,8 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "mlp": families.mlp,
     "cnn": families.cnn,
     "resnet": families.resnet,
+    "lstm": families.lstm,
+    "transformer": families.transformer,
 }
 
 

@@ -30,6 +30,7 @@ EXTREME: dict[str, tuple[Any, ...]] = {
     "number": (0.0, 1e30, -1e30, 5e-324),
     "boolean": (True, False, True, False),
     "timestamp": (0, 2**52, -(2**52), 1),  # microseconds: 1827 to 2112
+    "sequence": ([], [0.0], [1e30, -1e30], [5e-324] * 3),
 }
 
 

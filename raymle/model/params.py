@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from raymle.config.base import Section
 from raymle.config.model import READY, ModelConfig
@@ -41,6 +41,34 @@ class MlpParams(HeadParams):
 
     hidden: tuple[Width, ...] = (256, 128)
     """Width of each hidden layer."""
+
+
+class LstmParams(HeadParams):
+    """Parameters of recurrent layers over texts and sequences."""
+
+    width: Width = 128
+    """Width of the state."""
+    layers: int = Field(1, ge=1, le=16)
+    """Recurrent layers above each other."""
+
+
+class TransformerParams(HeadParams):
+    """Parameters of self-attention over texts."""
+
+    width: Width = 64
+    """Width of each token."""
+    layers: int = Field(2, ge=1, le=64)
+    """Layers above each other."""
+    heads: int = Field(4, ge=1, le=256)
+    """Heads of each layer; they divide its width."""
+
+    @field_validator("heads")
+    @classmethod
+    def _divide(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("width", heads)
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
+        return heads
 
 
 class ImageParams(HeadParams):
@@ -98,6 +126,8 @@ PARAMS: dict[str, type[Section]] = {
     "trees": TreesParams,
     "cnn": CnnParams,
     "resnet": ResnetParams,
+    "lstm": LstmParams,
+    "transformer": TransformerParams,
 }
 IMAGES = {"cnn", "resnet"}
 
@@ -123,14 +153,21 @@ def fits(config: ModelConfig, inputs: Inputs) -> None:
     """Refuse a family that cannot take what a row consists of, before it is trained.
 
     Raises:
-        UsageError: trees with images, or a network for images without any.
+        UsageError: trees with texts or images, or a network for texts, sequences or images without any.
     """
-    if config.type == "trees" and inputs.images:
-        name = inputs.images[0].column
+    other = next(((each.column, kind) for kind in ("text", "image") for each in getattr(inputs, f"{kind}s")), None)
+    if config.type == "trees" and other:
+        name, kind = other
         raise UsageError(
-            f"column {name!r} is image, and trees take numbers and categories",
-            hint=f"use model.type=cnn, resnet, mlp or linear, or data.drop: [{name}]",
+            f"column {name!r} is {kind}, and trees take numbers and categories",
+            hint=f"use model.type=mlp or linear, {'cnn or resnet' if kind == 'image' else 'lstm or transformer'}, "
+            f"or data.drop: [{name}]",
         )
+    if config.type == "transformer" and not inputs.texts:
+        raise UsageError(f"model.type {config.type} is for texts, and no column is one", hint="use model.type=mlp")
+    if config.type == "lstm" and not (inputs.sequences or inputs.texts):
+        why = "is for texts and sequences, and no column is one"
+        raise UsageError(f"model.type {config.type} {why}", hint="use model.type=mlp")
     if (config.type in IMAGES or config.is_torchvision) and not inputs.images:
         raise UsageError(f"model.type {config.type} is for images, and no column is one", hint="use model.type=mlp")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from raymle.data import words_of
+from raymle.data import rewindowed, words_of
 from raymle.data.casts import ARROW
 from raymle.data.image_files import PATH, files_of, stored
 from raymle.data.places import filesystem
@@ -50,6 +50,8 @@ class Job:
     output: Output
     plan: dict[str, str]
     """What decides every byte of the output; parts of another plan are never used."""
+    told: tuple[str, ...] = ()
+    """What was noticed while windows were made of moments."""
 
     @property
     def rows(self) -> int | None:
@@ -81,9 +83,9 @@ class Job:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Say which keys the output will not have."""
+        """Say which keys the output will not have, and which moments no answer."""
         absent = [name for name in self.contents.data_schema.named("key") if name not in self.columns.names]
-        return tuple(f"key {name} is not in {self.source.name}, nor in the output" for name in absent)
+        return (*self.told, *(f"key {name} is not in {self.source.name}, nor in the output" for name in absent))
 
 
 def job(bundle: Path, source: "str | pa.Table | pd.DataFrame", output: str | Path, *, folder: str = ".") -> Job:
@@ -95,19 +97,22 @@ def job(bundle: Path, source: "str | pa.Table | pd.DataFrame", output: str | Pat
         ArtifactError: there is no bundle.
     """
     contents = read_contents(bundle)
-    found = resolve(source, folder=folder, words=words_of(contents.data_schema))
+    origin = found = resolve(source, folder=folder, words=words_of(contents.data_schema))
+    told: tuple[str, ...] = ()
+    if contents.data_schema.series:
+        found, _, told = rewindowed(origin, contents.data_schema)
     visible = _transformed(contents, found, bundle) if contents.transforms else found.columns.names
     names, columns = _read(contents, found, visible), _written(contents, found, visible)
-    place = located(output, found)
+    place = located(output, origin)
     cut = chunks(found)
     plan = {
         "model": str(digest(bundle / MANIFEST)["sha256"]),
-        "source": _identity(found),
+        "source": _identity(origin),
         "columns": f"{[str(found.columns.field(name)) for name in names]} {columns}",
         "chunks": hashlib.sha256(repr(cut).encode()).hexdigest(),
         "raymle": str(FORMAT),
     }
-    return Job(bundle, contents, found, cut, tuple(names), columns, place, plan)
+    return Job(bundle, contents, found, cut, tuple(names), columns, place, plan, told)
 
 
 def _transformed(contents: Contents, source: Source, bundle: Path) -> list[str]:

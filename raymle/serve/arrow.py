@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raymle.data.casts import ARROW, canonical, misfits
+from raymle.data.casts import ARROW, canonical, is_list, misfits
+from raymle.data.sequences import MOST_STEPS
 from raymle.errors import DataError
 from raymle.model.bundle import named
 from raymle.records import Column, Schema
@@ -79,8 +80,10 @@ def _check_columns(schema: pa.Schema, expected: Layout) -> None:
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     faults += [fault(None, name, "the column is there twice") for name in twice]
     files = {column.name for column in expected.features if column.type == "image"}
+    lists = {column.name for column in expected.features if column.type == "sequence"}
     faults += [fault(None, each.name, f"{each.type} holds no single values"[-200:]) for each in schema
-               if not (is_scalar(each.type) or (each.name in files and pa.types.is_binary(each.type)))]  # fmt: skip
+               if not (is_scalar(each.type) or (each.name in files and pa.types.is_binary(each.type))
+                       or (each.name in lists and is_list(each.type)))]  # fmt: skip
     if faults:
         raise faulty(faults)
 
@@ -115,6 +118,8 @@ def _array(stored: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:
         rows = list(islice(misfits(stored, column), SHOWN_FAULTS))
         faults += [fault(row, column.name, f"{_show(stored[row])} is not a {column.type}") for row in rows]
         return stored
+    if column.type == "sequence":
+        return _lists(array, column, faults)
     if column.type == "number":
         far, reason = pc.greater(pc.abs(array), values.FLOAT32_MAX), "the number is beyond 3.4e38"
     elif column.type == "timestamp":
@@ -124,6 +129,21 @@ def _array(stored: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:
     else:
         return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
     faults += [fault(row, column.name, reason) for row in pc.indices_nonzero(far)[:SHOWN_FAULTS].to_pylist()]
+    return array
+
+
+def _lists(array: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:
+    """Return lists of as many numbers as a window has, none of them too far."""
+    lengths = pc.fill_null(pc.list_value_length(array), 0)
+    if column.steps is not None:
+        wrong, wanted = pc.not_equal(lengths, column.steps), f"{column.steps:,}, as a window has"
+    else:
+        wrong, wanted = pc.greater(lengths, MOST_STEPS), f"at most {MOST_STEPS:,}"
+    faults += [fault(row, column.name, f"the list has {lengths[row]} values, not {wanted}")
+               for row in pc.indices_nonzero(wrong)[:SHOWN_FAULTS].to_pylist()]  # fmt: skip
+    far = pc.greater(pc.abs(array.flatten()), values.FLOAT32_MAX)
+    rows = pc.list_parent_indices(array).filter(far).unique()
+    faults += [fault(row, column.name, "a number is beyond 3.4e38") for row in rows[:SHOWN_FAULTS].to_pylist()]
     return array
 
 

@@ -126,7 +126,8 @@ def _schemas(schema: Schema, known: dict[str, Sample], limits: Limits) -> dict[s
 
 
 def _property(column: Column, known: Sample) -> dict[str, Any]:
-    description = f"{column.type}; null when it is missing{'; ' if known.note else ''}{known.note}"
+    missing = "" if column.steps else "; null when it is missing"
+    description = f"{column.type}{missing}{'; ' if known.note else ''}{known.note}"
     return {**known.kind, "description": description, "examples": list(known.examples)}
 
 

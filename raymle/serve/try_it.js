@@ -43,20 +43,26 @@ function draw(row) {
 
 function field(name, kind, example, place) {
   const id = `field-${place}`;
-  const input = make(kind.type[0] === "boolean" ? "select" : "input", { id, name, autocomplete: "off", spellcheck: false });
+  const isText = kind.contentMediaType === "text/plain";
+  const tag = isText ? "textarea" : kind.type[0] === "boolean" ? "select" : "input";
+  const input = make(tag, { id, name, autocomplete: "off", spellcheck: false });
   const parts = [make("label", { htmlFor: id, textContent: name }), input];
   const isFile = kind.contentEncoding === "base64";
   if (kind.type[0] === "boolean") {
     input.append(...["", "true", "false"].map((value) => make("option", { value, textContent: value })));
   } else if (kind.type[0] === "number") {
     input.inputMode = "decimal";
+  } else if (isText) {
+    input.rows = 6;
   } else if (isFile) {
     choose(input, parts, example);
+  } else if (kind.type[0] === "array") {
+    input.placeholder = "numbers with commas between them";
   } else {
     parts.push(make("datalist", { id: `${id}-known` }, ...kind.examples.map((value) => make("option", { value }))));
     input.setAttribute("list", `${id}-known`);
   }
-  if (!isFile) input.value = String(example);
+  if (!isFile) input.value = Array.isArray(example) ? example.join(", ") : String(example);
   input.dataset.kind = kind.type[0];
   input.setAttribute("aria-describedby", `${id}-note ${id}-fault`);
   parts.push(make("small", { id: `${id}-note`, textContent: kind.description.replace("; null when it is missing", "") }));
@@ -84,12 +90,15 @@ function value(input) {
   if (input.type === "file") return input.parentElement.querySelector("img").src;
   const text = input.value.trim();
   if (!text) return null;
+  if (input.dataset.kind === "array") return text.split(/[,;\s]+/).filter(Boolean).map(number);
   if (input.dataset.kind === "boolean") return text === "true";
-  // What is no number goes as text, so that the server says what is wrong with it.
-  return input.dataset.kind === "number" && Number.isFinite(Number(text)) ? Number(text) : text;
+  return input.dataset.kind === "number" ? number(text) : text;
 }
 
-const inputs = () => [...at("fields").querySelectorAll("input, select")];
+// What is no number goes as text, so that the server says what is wrong with it.
+const number = (text) => (text === "null" ? null : Number.isFinite(Number(text)) ? Number(text) : text);
+
+const inputs = () => [...at("fields").querySelectorAll("input, select, textarea")];
 const body = () => JSON.stringify({ rows: [Object.fromEntries(inputs().map((input) => [input.name, value(input)]))] });
 
 function showCurl() {

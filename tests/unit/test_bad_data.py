@@ -142,7 +142,8 @@ CASES = [
     Case("JSON key twice", {"a.json": b'{"age": 1, "age": 2}\n'}, "a.json is not a whole json file"),
     Case("nested columns only", {"a.json": b'{"age": {"years": 1}, "churned": "no"}\n{"age": {"years": 2}, "churned": "yes"}\n' * 3}, "no column is left to predict 'churned' from", "nested"),
     Case("image type", {"a.csv": GOOD}, "image columns come later", data={"types": {"age": "image"}}, error=UsageError),
-    Case("forecast task", {"a.csv": GOOD}, "data.task forecast comes later", data={"task": "forecast"}, error=UsageError),
+    Case("anomaly task", {"a.csv": GOOD}, "data.task anomaly comes later", data={"task": "anomaly"}, error=UsageError),
+    Case("forecast of words", {"a.csv": GOOD}, "time column 'plan' holds", "2026-01-31", data={"task": "forecast", "target": "age", "time": "plan"}),
     Case("unknown scheme", {}, "scheme ftp", "s3", source="ftp://host/a.csv", error=UsageError),
 ]  # fmt: skip
 
