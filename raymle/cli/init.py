@@ -96,13 +96,19 @@ def spec_text(schema: "Schema", *, name: str, source: str, is_small: bool = Fals
         f"  source: {_yaml(source)}",
         f"  target: {_yaml(schema.target)}  # {about}",
         *_suggestions(schema),
-        "model: {type: mlp}  # or linear, trees, or your own as module:factory",
+        f"model: {{type: {_family(schema)}, or your own as module:factory",
         f"train: {{{SMALL_TRAIN if is_small else 'epochs: 5'}}}  # at most; it stops when validation gets no better",
         "",
         "# What each column is taken for; `types: {column: type}` under data overrules it.",
         *_commented(table(("column", "type", "role", "why"), map(_described, schema.columns))),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _family(schema: "Schema") -> str:
+    if any(column.type == "image" for column in schema.features):
+        return "cnn}  # or resnet, mlp, linear"
+    return "mlp}  # or linear, trees"
 
 
 def _suggestions(schema: "Schema") -> list[str]:

@@ -218,6 +218,8 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
     elif role == "feature" and kind == "text" and name not in data.types and not is_prose(values):
         role, reason = "drop", f"{reason}{_not_words(name, values)}"
     shape = images.survey((each.as_py() for each in values), data.image) if kind == "image" else None
+    if shape is not None:
+        reason += f", seen as {shape[1]}x{shape[2]} pixels, {'grey' if shape[0] == 1 else 'in colour'}"
     return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also), shape=shape)
 
 

@@ -98,6 +98,8 @@ class Partial:
     def add(self, batch: pa.RecordBatch) -> Self:
         """Count a conformed batch of train rows."""
         for column in self.schema.features:
+            if column.type == "image":  # there is nothing to be learned, and its pixels are not here
+                continue
             values = batch.column(column.name)
             if column.type == "sequence":
                 self.sequences.setdefault(column.name, Lists()).add(values)

@@ -105,7 +105,8 @@ def score(
     judged = [judge(each.bundle, table, {}) for each, table in zip(candidates, tables, strict=True)]
     opening, part = _spend(store, first.splits_id, sealed, candidates, judged)
     if output:
-        _write(output, _with_predictions(tables[0], candidates, judged).filter(pa.array(part)))
+        rows = _without_images(tables[0], sealed)
+        _write(output, _with_predictions(rows, candidates, judged).filter(pa.array(part)))
     if extra:
         judged = [replace(each, extra=extra) for each in judged]
         opening = _add_users_metrics(store, opening, candidates, judged, part)
@@ -264,6 +265,17 @@ def _check_names(output: Path | None, table: pa.Table, candidates: Sequence[Cand
         raise UsageError(
             f"column {clash[0]!r} of the data would stand twice in {output}", hint="score without --output"
         )
+
+
+def _without_images(table: pa.Table, sealed: Sealed) -> pa.Table:
+    """Put the sha256 of its file in the place of each image: who has the files finds it, nobody else sees it."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_fixed_size_binary(field.type):
+            files = [each for part in sealed.parts if field.name in part.column_names for each in part[field.name]]
+            digests = [hashlib.sha256(each.as_py()).hexdigest() if each.is_valid else None for each in files]
+            known = digests if len(digests) == table.num_rows else pa.nulls(table.num_rows)
+            table = table.set_column(place, field.name, pa.array(known, pa.string()))
+    return table
 
 
 def _with_predictions(table: pa.Table, candidates: Sequence[Candidate], judged: Sequence[Judged]) -> pa.Table:
