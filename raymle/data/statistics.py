@@ -103,7 +103,7 @@ class Partial:
                 self.sequences.setdefault(column.name, Lists()).add(values)
             elif column.type in NUMERIC:
                 for part, numbers in numbers_of(values).items():
-                    if self.schema.series and part == "day":  # every moment to be forecast is a later one
+                    if self.schema.series and part not in self.schema.series.parts:
                         continue
                     self.numbers.setdefault((column.name, part), Moments()).add(numbers, values.null_count)
             else:
