@@ -38,6 +38,8 @@ class Series(Record):
     monthly: bool = False
     season: int = 1
     """Steps after which the series is expected to repeat itself."""
+    parts: tuple[str, ...] = ()
+    """Parts of the moment that are inputs: those that the data have gone through at least twice."""
 
 
 class Schema(Record):

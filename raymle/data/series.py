@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from raymle.config.data import DataConfig, SeriesConfig
 from raymle.data import infer as raw
 from raymle.data import steps, windows
-from raymle.data.casts import ARROW, canonical, plain
+from raymle.data.casts import ARROW, canonical, decoded, plain
 from raymle.data.moments import Moments, check, cleared, first_word, not_a_time, read_times
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
@@ -86,7 +86,7 @@ def _column(column: Column, series: Series) -> Column:
         reason = "the moment that is forecast"
         if column.type == "timestamp":
             return Column(name=column.name, type="timestamp", role="feature", reason=reason, also=("key", "time"))
-        return Column(name=column.name, type="number", role="key", reason=reason, also=("time",))
+        return _key(column.model_copy(update={"reason": reason}))
     if column.name == series.group:
         return Column(name=column.name, type="category", role="key", reason="names a series", also=("group",))
     if column.name == series.target or (column.role == "feature" and column.type in {"number", "boolean"}):
@@ -94,6 +94,11 @@ def _column(column: Column, series: Series) -> Column:
         return Column(name=column.name, type="sequence", role="feature", reason=reason, steps=series.window)
     reason = column.reason if column.role == "drop" else f"{column.type} columns have no window"
     return Column(name=column.name, type=column.type, role="drop", reason=reason)
+
+
+def _key(time: Column) -> Column:
+    """Return a time that is no input: a number, or moments whose parts never come again."""
+    return time.model_copy(update={"role": "key", "also": ("time",)})
 
 
 def windowed(source: Source, data: DataConfig, schema: Schema) -> Windowed:
@@ -109,9 +114,10 @@ def windowed(source: Source, data: DataConfig, schema: Schema) -> Windowed:
     step = _step(config, moments)
     season, told = _season(config, step)
     series = schema.series.model_copy(
-        update={"step": step.size, "monthly": step.monthly, "season": season},
+        update={"step": step.size, "monthly": step.monthly, "season": season, "parts": steps.parts(moments.times, step)}
     )
-    schema = schema.model_copy(update={"series": series})
+    columns = tuple(column if series.parts or column.name != series.time else _key(column) for column in schema.columns)
+    schema = schema.model_copy(update={"series": series, "columns": columns})
     table, noticed = _table(moments, schema, step, ahead=False)
     return Windowed(_as_source(table), schema, (*told, *noticed))
 
@@ -153,18 +159,13 @@ def _read(source: Source, schema: Schema) -> Moments:
     absent = next((name for name in wanted if name not in source.columns.names), None)
     if absent is not None:
         raise missing(absent, source.columns.names)
-    found = pa.Table.from_batches(list(batches(source, wanted)), pa.schema([source.columns.field(n) for n in wanted]))
-    columns = {name: _chunk(found[name]) for name in wanted}
+    parts = [decoded(pa.Table.from_batches([batch])) for batch in batches(source, wanted)]
+    found = pa.concat_tables(parts) if parts else source.columns.empty_table()
+    columns = {name: found[name].combine_chunks() for name in wanted}
     times = read_times(columns[series.time], _time(schema))
     group = plain(canonical(columns[series.group], _as(series.group, "category"))) if series.group else None
     numbers = {name: _float(canonical(columns[name], _as(name, "number"))) for name in _numbers(schema)}
     return Moments(times, group, numbers, series.target)
-
-
-def _chunk(values: pa.ChunkedArray) -> pa.Array:
-    if pa.types.is_dictionary(values.type):
-        values = values.unify_dictionaries()
-    return values.combine_chunks()
 
 
 def _as(name: str, kind: Any) -> Column:

@@ -15,6 +15,9 @@ MONTHS = {"month": 1, "year": 12}
 DAY = MICROSECONDS["d"]
 DAYS_OF_MONTHS = {1: (28, 31), 3: (89, 92), 12: (365, 366)}
 """A step of so many days is one of so many months."""
+MONTH = 28 * DAY
+PARTS = {"hour": DAY, "weekday": 7 * DAY, "month": 365 * DAY}
+"""Parts of a moment, and after how long they come again."""
 REGULAR = 0.5
 """The share of all steps that must be the commonest one."""
 
@@ -104,6 +107,14 @@ def later(times: Times, step: Step, steps: NDArray[np.int64]) -> Times:
     begin = months + (steps * int(step.size)).astype("timedelta64[M]")
     last = (begin + 1).astype("datetime64[us]") - np.timedelta64(1, "D") + into % np.timedelta64(1, "D")
     return np.asarray(np.minimum(begin.astype("datetime64[us]") + into, last).astype(np.int64))
+
+
+def parts(times: Times, step: Step) -> tuple[str, ...]:
+    """Name the parts of a moment that come again, at steps that tell them apart: what never came is no input."""
+    if not step.is_time or not len(times):
+        return ()
+    span, size = times.max() - times.min(), step.size * (MONTH if step.monthly else 1)
+    return tuple(name for name, period in PARTS.items() if size < period and span >= 2 * period)
 
 
 def season(step: Step) -> int:

@@ -99,7 +99,7 @@ def test_a_forecast_is_split_by_time_and_no_later_target_is_seen_earlier(tmp_pat
     arrays = shards.load(splits, "train")
     assert len(arrays.target) == len(times["train"]) == splits.rows["train"]
     window = shards.load_transform(splits).sequences[0]
-    seen = sequences.unscaled(arrays.numbers[:, 3:], window, "temp")
+    seen = sequences.unscaled(arrays.numbers[:, 1:], window, "temp")
     before = (times["validation"].min() - times["train"].min()) // 3_600_000_000 + 4
     assert seen.max() < 100 + before, "of the warmer site"
     assert splits.data_schema.named("key") == ("at", "site")
@@ -109,7 +109,7 @@ def test_a_forecast_is_split_by_time_and_no_later_target_is_seen_earlier(tmp_pat
 def test_the_inputs_are_the_standardised_window_and_the_parts_of_the_moment(tmp_path):
     _, splits = prepared(tmp_path, moments(hours=100))
     transform = shards.load_transform(splits)
-    assert transform.names[:5] == ("at.hour", "at.weekday", "at.month", "temp[-3]", "wind[-3]")
+    assert transform.names[:3] == ("at.hour", "temp[-3]", "wind[-3]"), "100 hours are no two weeks"
     assert transform.inputs.sequences[0].model_dump() == {"column": "window", "steps": 4, "width": 2}
     again = transform.from_state(transform.state())
     assert again == transform
@@ -174,6 +174,21 @@ def test_even_steps_of_months_and_of_numbers():
     schema = windows(numbered, config()).schema
     assert schema.series.step == 5
     assert [column.name for column in schema.features] == ["temp"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "step", "parts"),
+    [(40, 1, ()), (48 + 1, 1, ("hour",)), (24 * 14 + 1, 1, ("hour", "weekday")), (15, 24, ("weekday",))],
+    ids=["two days less", "two days", "two weeks", "days"],
+)
+def test_a_part_of_the_moment_that_did_not_come_twice_is_no_input(hours, step, parts):
+    table = pa.table({"at": [START + HOUR * (step * hour) for hour in range(hours)], "temp": np.arange(float(hours))})
+    schema = windows(table, config(group=None)).schema
+    assert schema.series.parts == parts
+    assert ("at" in [column.name for column in schema.features]) == bool(parts)
+    assert schema.named("time") == schema.named("key") == ("at",)
+    ahead = rewindowed(resolve(table, folder="."), schema).source.table
+    assert ahead["at"][-1].as_py() == START + HOUR * (step * hours)
 
 
 def test_no_regular_step_is_refused():
