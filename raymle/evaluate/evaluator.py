@@ -13,6 +13,7 @@ from raymle.data.own import function
 from raymle.errors import SpecError
 from raymle.evaluate import limits, report
 from raymle.evaluate.judged import Evaluated, Judged
+from raymle.evaluate.quotes import quotes
 from raymle.measure import metrics
 from raymle.model import Bundle, load
 from raymle.records import Epoch, Metrics, Schema, Splits
@@ -82,6 +83,7 @@ def validation(
         splits=splits,
         history=tuple(history),
         spec=spec or {},
+        quotes=quotes(judged, loaded, splits),
     )
     return _reported(judged, facts, config, out)
 
