@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
-from raymle.data import hashes, split, survey
+from raymle.data import hashes, split, survey, texts
 from raymle.data.encoded import Encoded
 from raymle.data.hashes import Hashes
 from raymle.data.schema import Contract, conform
@@ -152,6 +152,8 @@ class Written(NamedTuple):
     test: pa.RecordBatch
     identity: Hashes
     content: Hashes
+    quotes: pa.Table | None = None
+    """The beginnings of the validation rows' texts."""
 
 
 @final
@@ -173,4 +175,5 @@ class Encode:
             mine = open_sides == place  # whole rows are gathered faster once they are encoded
             opened[name] = encoded.rows(mine), target[mine]
         test = raw.drop_columns(list(self.placed.look.aside)).filter(pa.array(sealed))
-        return Written(opened, test, seen.identity[sealed], seen.content[sealed])
+        quotes = texts.quoted(open_rows.filter(pa.array(open_sides == 1)), self.placed.schema)
+        return Written(opened, test, seen.identity[sealed], seen.content[sealed], quotes)

@@ -229,11 +229,15 @@ def _write(
         for place, name in enumerate(SIDES[:2])
     }
     sealed = seal.Writer(draft / "sealed")
+    quotes: list[pa.Table] = []
     for written in blocks.each(encode, known):
         for name, (encoded, target) in written.open.items():
             writers[name].add(encoded, target)
         sealed.add(written.test, written.identity, written.content)
+        if written.quotes is not None and sum(each.num_rows for each in quotes) < SAMPLE_ROWS:
+            quotes.append(written.quotes)
     sealed.close()
+    shards.write_quotes(draft / "shards" / "validation", quotes)
     for place, name in enumerate(SIDES[:2]):
         mine = sides == place
         writers[name].close(identity[mine])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, final
 
 import numpy as np
+import pyarrow as pa
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ from raymle.data.transform import Transform
 from raymle.errors import ArtifactError
 from raymle.records import Splits
 from raymle.store import MANIFEST, Store, open_store
+
+QUOTES = "quotes.arrow"
 
 
 @final
@@ -74,6 +77,23 @@ def _map(path: Path) -> NDArray[Any]:
 def load_transform(splits: Splits) -> Transform:
     """Return the transform that encoded these splits."""
     return Transform.from_state(json.loads((Path(splits.path) / "transform.json").read_text()))
+
+
+def write_quotes(folder: Path, parts: list[pa.Table]) -> None:
+    """Write the beginnings of the first rows' texts, if there are any."""
+    if parts:
+        whole = pa.concat_tables(parts)
+        with pa.OSFile(str(folder / QUOTES), "wb") as file, pa.ipc.new_file(file, whole.schema) as writer:
+            writer.write_table(whole)
+
+
+def quotes(splits: Splits) -> pa.Table | None:
+    """Return the beginnings of the first validation rows' texts, in the order of the arrays; None without texts."""
+    path = Path(splits.path) / "validation" / QUOTES
+    if not path.exists():
+        return None
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
 
 
 def summary(splits: Splits) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from raymle.errors import DataError
 from raymle.records import Record, Schema, TextInput
 
 LONGEST = 256
+QUOTED = 200
+"""Characters of a text that a report may show."""
 SHARE = 0.95
 """Of the texts that are read to their end."""
 LOOKED_AT = 1000
@@ -94,6 +96,15 @@ def tokenizer(config: TextConfig, folder: str) -> str:
         ) from None
     pieces.check(content, str(path))
     return content
+
+
+def quoted(rows: pa.RecordBatch, schema: Schema) -> pa.Table | None:
+    """Return the beginnings of texts, for people to read; None where no column is text."""
+    names = [column.name for column in schema.features if column.type == "text"]
+    if not names:
+        return None
+    starts = [pc.utf8_slice_codeunits(rows.column(name), 0, QUOTED) for name in names]
+    return pa.table([pc.replace_substring_regex(each, r"\s+", " ") for each in starts], names)
 
 
 def is_prose(values: pa.ChunkedArray) -> bool:

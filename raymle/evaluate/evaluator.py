@@ -16,6 +16,7 @@ from raymle.errors import SpecError
 from raymle.evaluate import baselines, limits, report
 from raymle.evaluate.gallery import pictures
 from raymle.evaluate.judged import Evaluated, Judged
+from raymle.evaluate.quotes import quotes
 from raymle.measure import metrics
 from raymle.model import Bundle, load
 from raymle.records import Epoch, Metrics, Schema, Splits
@@ -87,6 +88,7 @@ def validation(
         history=tuple(history),
         spec=spec or {},
         pictures=pictures(loaded.transform.inputs, shards.load(splits, "validation")),
+        quotes=quotes(judged, loaded, splits),
     )
     return _reported(judged, facts, config, out)
 

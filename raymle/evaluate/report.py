@@ -1,6 +1,6 @@
 """One HTML page that says how good a model is, with everything in it: no network, no script."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +17,7 @@ from raymle.evaluate.gallery import Pictures
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.evaluate.numbers import confusion_counts
 from raymle.evaluate.plots import charts
+from raymle.evaluate.quotes import Quotes
 from raymle.records import Epoch, Splits
 from raymle.store import write_durably
 
@@ -39,6 +40,8 @@ class Facts:
     spec: Mapping[str, Any] = field(default_factory=dict)
     pictures: Pictures | None = None
     """The images that were judged, if they may be shown: sealed ones never are."""
+    quotes: Sequence[Quotes] = ()
+    """Texts that were judged, if they may be shown: sealed ones never are."""
 
 
 def write(out: Path, facts: Facts, judged: Judged, measured: Evaluated, *, metric: str) -> Path:
