@@ -30,7 +30,8 @@ def suspects(schema: Schema, table: pa.Table) -> list[Finding]:
     """Return what is found of each feature: it is the target, decides it, predicts it, or comes after the event."""
     table = bins.spread(table, ROWS)
     target = alone.truth(table[schema.target], task=schema.task)
-    found = (_suspect(column, table[column.name], target) for column in schema.features)
+    known = [column for column in schema.features if column.name in table.column_names]
+    found = (_suspect(column, table[column.name], target) for column in known)
     return [*filter(None, found), *_later(schema, table)]
 
 
