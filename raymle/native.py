@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymle.data import examples
+from raymle.data.encoded import step_of
 from raymle.errors import ArtifactError, ConflictError, SecurityError, WorkError
 from raymle.folders import MANIFEST, commit, digest, draft_folder, listed, verify
 from raymle.model import Bundle, Contents, golden, load, read_contents, session
@@ -129,7 +130,8 @@ def parity(original: Bundle, model: bytes) -> float:
     raw = session.predictor(model, original.contents.inputs, original.contents.outputs)
     other = replace(original, raw=raw, runtime="onnx")
     known = golden.rows(original.schema, original.transform)
-    drawn = examples.rows(original.schema, original.transform, TRIED_ROWS, seed=1)
+    tried = step_of(TRIED_ROWS, original.contents.inputs)
+    drawn = examples.rows(original.schema, original.transform, tried, seed=1)
     single = [known.slice(place, 1) for place in np.linspace(0, known.num_rows - 1, ALONE, dtype=int)]
     distances = np.concatenate([_apart(original, other, table) for table in (known, drawn, *single)])
     worst = float(distances.max())  # NaN if one is

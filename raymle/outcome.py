@@ -113,8 +113,9 @@ def conclude(
         seconds={"train": fitted.seconds, **clock.seconds()}, execution=execution.kind, model=spec.model.type,
         parameters=fitted.parameters, workers=fitted.workers, threads=fitted.threads, stacked=fitted.stacked,
         epochs=fitted.epochs,
-        best_epoch=fitted.best_epoch, warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study,
-        parent=parent,
+        best_epoch=fitted.best_epoch,
+        warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study, parent=parent,
+        pretrained=fitted.pretrained,
     )  # fmt: skip
     shelf.save(store, trained, spec)
     training.forget(store, run.id)

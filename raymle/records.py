@@ -2,7 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+
+from raymle.ancestry import Pretrained as Pretrained
+from raymle.record import Record as Record
 
 ColumnType = Literal["number", "category", "boolean", "text", "image", "timestamp", "sequence"]
 Role = Literal["feature", "target", "key", "group", "time", "split", "drop"]
@@ -10,22 +13,6 @@ Status = Literal["running", "finished", "failed", "killed"]
 Label = Literal["test", "validation"]
 Task = Literal["classification", "regression", "forecast"]
 Metrics = dict[str, float]
-
-
-class Record(BaseModel):
-    """A frozen set of facts; ``model_dump_json`` and ``model_validate_json`` are its file."""
-
-    model_config = ConfigDict(
-        extra="ignore",  # a newer version may have written more
-        frozen=True,
-        ser_json_inf_nan="constants",  # null would not be read back
-    )
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in self)
-        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
 
 class Column(Record):
@@ -37,6 +24,8 @@ class Column(Record):
     reason: str = ""
     also: tuple[Role, ...] = ()
     """Further roles: a key's column may also be the group or the time."""
+    shape: tuple[int, int, int] | None = None
+    """Channels, height and width that every image of the column is brought to."""
     steps: int | None = None
     """How many values a sequence must have; None takes any number of them."""
 
@@ -206,6 +195,7 @@ class Fitted(Record):
     stacked: bool = False
     """Whether it was trained in a stack, by an arithmetic of its own."""
     warnings: tuple[str, ...] = ()
+    pretrained: Pretrained | None = None
 
 
 class Trained(Record):
@@ -217,7 +207,7 @@ class Trained(Record):
     task: Task
     metric: str
     metrics: dict[str, Metrics]
-    intervals: dict[str, tuple[float, float]] = {}
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     bundle: str
     splits_id: str
     rows: dict[str, int]
@@ -233,6 +223,7 @@ class Trained(Record):
     best_epoch: int = 0
     parent: str | None = None
     warnings: tuple[str, ...] = ()
+    pretrained: Pretrained | None = None
     study: "Study | None" = None
 
 
@@ -260,7 +251,7 @@ class ScoredRun(Record):
 
     run_id: str
     metrics: Metrics
-    intervals: dict[str, tuple[float, float]] = {}
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     label: Label
 
 
@@ -375,4 +366,4 @@ class Plan(Record):
     steps: tuple[str, ...] = ()
     seconds: float | None = None
     dollars: float = 0.0
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)

@@ -4,10 +4,12 @@ The order is always: the version proves itself where it is served, then the regi
 names a version that its server refused.
 """
 
+from contextlib import suppress
+
 from raymle import promote as promotion
 from raymle import references
 from raymle.config import Spec, TrackingConfig
-from raymle.errors import ArtifactError, ConflictError, RaymleError, SetupError
+from raymle.errors import ArtifactError, ConflictError, RaymleError, SetupError, WorkError
 from raymle.hosting import CHALLENGER, CHAMPION, place
 from raymle.records import Record, Trained, Version
 from raymle.serve import change, history
@@ -72,19 +74,33 @@ def _promoted(
         return _with(gated, CHAMPION, change.upgrade(store, name, model))
     if not partly:
         return _crowned(store, spec, gated, model)
-    taken = change.challenge(store, name, model, share=(canary or 0) / 100, shadow=shadow)
-    registry.move_alias(spec.tracking, store, name, CHALLENGER, gated.version)
+    return _challenging(store, spec, gated, model, share=(canary or 0) / 100, shadow=shadow)
+
+
+def _challenging(
+    store: Store, spec: Spec, gated: Version, model: Model, *, share: float, shadow: bool
+) -> Version:  # fmt: skip
+    """Let a version answer a part, or in the shadow; the challenger that was there before goes whatever comes of it."""
+    before = history.read(store, gated.name).challenger
+    try:
+        taken = change.challenge(store, gated.name, model, share=share, shadow=shadow)
+    except WorkError as error:
+        registry.move_alias(spec.tracking, store, gated.name, CHALLENGER, None)
+        gone = f"; the challenger before it, version {before.model.version}, went too" if before else ""
+        raise WorkError(f"{error}{gone}", hint=error.hint) from None
+    registry.move_alias(spec.tracking, store, gated.name, CHALLENGER, gated.version)
     return _with(gated, CHALLENGER, taken)
 
 
 def _crowned(store: Store, spec: Spec, gated: Version, model: Model) -> Version:
     """Let a version that passed its gate answer everything, then move the alias."""
     _check_champion(store, spec, gated)
+    before = history.read(store, gated.name).champion
     taken = change.upgrade(store, gated.name, model)
     try:
         promotion.crown(gated, store=store, tracking=spec.tracking)
     except RaymleError:  # another promotion was first, or the registry is gone: no server runs ahead of the alias
-        _follow_alias(store, spec.tracking, gated.name)
+        _follow_alias(store, spec.tracking, gated.name, before)
         raise
     if history.read(store, gated.name).challenger is None:
         registry.move_alias(spec.tracking, store, gated.name, CHALLENGER, None)
@@ -121,9 +137,16 @@ def _registered_place(store: Store, trained: Trained) -> str:
     return place(promotion.bundle(store, trained), store.root, store)
 
 
-def _follow_alias(store: Store, tracking: TrackingConfig, name: str) -> None:
-    """Let a server go back to what the registry names, when another promotion was first."""
-    change.upgrade(store, name, _registered(store, tracking, f"{name}@{CHAMPION}"))
+def _follow_alias(store: Store, tracking: TrackingConfig, name: str, before: Wanted | None) -> None:
+    """Let a server go back to what the registry names; where that cannot be read, to what it served before."""
+    with suppress(RaymleError):  # why the alias did not move is what the user has to hear
+        try:
+            model = _registered(store, tracking, f"{name}@{CHAMPION}")
+        except RaymleError:
+            if before is None:
+                raise
+            model = before.model
+        change.upgrade(store, name, model)
 
 
 def _registered(store: Store, tracking: TrackingConfig, which: str) -> Model:
@@ -164,11 +187,12 @@ def _stepped_back(store: Store, tracking: TrackingConfig, name: str, champion: s
     if earlier is None:
         why = f"version {champion} of {name} is its first champion" if champion else f"{name} has no champion"
         raise ArtifactError(why, hint="raymle promote RUN makes another one champion")
+    before = history.read(store, name).champion
     change.upgrade(store, name, _registered(store, tracking, f"{name}/{earlier}"))
     try:
         registry.set_alias(tracking, store, name, CHAMPION, earlier, expected=champion, remember=False)
     except RaymleError:  # somebody promoted from another machine meanwhile: that one stays
-        _follow_alias(store, tracking, name)
+        _follow_alias(store, tracking, name, before)
         raise
     return earlier, f"Version {champion} was champion until now."
 

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from raymle.cli.answer import Answer, table, verb
 from raymle.cli.make import planned
-from raymle.cli.options import Json, ModelName, Plan, Storage, home, home_of
+from raymle.cli.options import Json, ModelName, Plan, Storage, home, home_of, usual_home
 
 if TYPE_CHECKING:
     from raymle.hosting import Asked
@@ -199,7 +199,7 @@ def stop(
     """
     from raymle import hosting
 
-    hosting.stopped(name, address=address, storage=home(storage))
+    hosting.stopped(name, address=address, storage=storage or usual_home())
     return Answer({"model": name, "stopped": True}, f"{name} is served no more", json)
 
 

@@ -22,6 +22,29 @@ def _names(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=tuple[str, ...] | str | None)]
 
 
+class TextConfig(Section):
+    """How the words of text columns become codes."""
+
+    vocabulary: int = Field(1 << 15, ge=256, le=1 << 22)
+    """How many codes there are; words are hashed into them, and 0 stands after a text's end."""
+    length: int | None = Field(None, ge=1, le=2048)
+    """Most words of a text; null takes as many as 95 of 100 texts have, at most 256."""
+    tokenizer: str | None = None
+    """A Hugging Face tokenizer.json in place of hashed words; needs the extra `text`."""
+
+
+Side = Annotated[int, Field(ge=4, le=1024)]
+
+
+class ImageConfig(Section):
+    """What images are brought to before a network sees them."""
+
+    size: tuple[Side, Side] | None = None
+    """Height and width in pixels; null takes the median of those looked at, at most 64 a side."""
+    channels: Literal[1, 3] | None = None
+    """1 is grey, 3 are red, green and blue; null is 1 when all that were looked at are grey."""
+
+
 class SeriesConfig(Section):
     """How moments become windows, for a forecast."""
 
@@ -49,7 +72,7 @@ class DataConfig(Section):
     """Where the rows are and what their columns mean."""
 
     source: str = Field(min_length=1)
-    """A file, glob, folder or URI: parquet, csv or newline JSON."""
+    """A file, glob, folder or URI: parquet, csv or newline JSON, or images in a sub-folder for each class."""
     target: str = Field(min_length=1)
     """The column to predict."""
     task: Task | None = None
@@ -64,6 +87,10 @@ class DataConfig(Section):
     """Columns to leave out."""
     types: dict[str, ColumnType] = Field(default_factory=dict)
     """Column types that overrule what was inferred."""
+    text: TextConfig = TextConfig()
+    """How the words of text columns become codes."""
+    image: ImageConfig = ImageConfig()
+    """What images are brought to."""
     series: SeriesConfig | None = None
     """For a forecast: what a window is; naming it makes the task one."""
     transforms: tuple[Reference, ...] = ()
@@ -119,7 +146,7 @@ class SplitConfig(Section):
     method: Literal["hash", "stratified", "group", "time", "column"] = "hash"
     """How a row's side is decided."""
     by: str | None = None
-    """For method column: the column that says train, validation or test."""
+    """For method column: the column that says train, validation or test; null means split, or such sub-folders."""
     fractions: Fractions = Fractions()
     """Shares of the three sides."""
     seed: int = Field(0, ge=0)
@@ -128,7 +155,12 @@ class SplitConfig(Section):
     """Refuse when a column's PSI between train and validation or test exceeds this; null only reports."""
 
     @model_validator(mode="after")
-    def _column_needs_by(self) -> Self:
-        if (self.method == "column") != (self.by is not None):
+    def _by_needs_column(self) -> Self:
+        if self.method != "column" and self.by is not None:
             raise ValueError("split.by goes with method column, and only with it")
         return self
+
+    @property
+    def column(self) -> str | None:
+        """The column that says which side a row is on, if any; of a folder of images it names the sub-folders."""
+        return (self.by or "split") if self.method == "column" else None

@@ -66,6 +66,8 @@ class RequestLimitsConfig(Section):
     """MiB of a body."""
     rows: int = Field(10_000, ge=1)
     """Rows of a body."""
+    megapixels: float = Field(64, gt=0, le=4096)
+    """Million pixels of all images of a body, as their files have them."""
 
 
 class ServeConfig(Section):
@@ -90,7 +92,7 @@ class ServeConfig(Section):
     retry: bool = False
     """Whether a request whose copy died is sent again to another one; only what fits in 64 KiB is."""
     load_timeout_s: float = Field(25, gt=0, le=50)
-    """Seconds in which a version must be loaded and have proved itself."""
+    """Seconds in which a version must be fetched and loaded, and have proved itself."""
     guard: GuardConfig = GuardConfig()
     """When a challenger is taken away by itself."""
     page: bool = True

@@ -1,6 +1,7 @@
 """Values of any stored type in the canonical Arrow type of their column, vectorised."""
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from raymle.data import images
 from raymle.errors import DataError
 from raymle.records import Column
 
@@ -19,6 +21,7 @@ ARROW: dict[str, pa.DataType] = {
     "category": pa.string(),
     "text": pa.string(),
     "timestamp": pa.timestamp("us", "UTC"),
+    "image": pa.binary(),
     "sequence": pa.list_(pa.float64()),
 }
 PATTERNS = {
@@ -35,13 +38,18 @@ NULLS = pa.array(pa.csv.ConvertOptions().null_values)
 """Words that a csv means nothing by; they mean nothing in the text of other formats either."""
 
 
+def arrow(column: Column) -> pa.DataType:
+    """Return the canonical Arrow type of a column; of images the length depends on the column."""
+    return ARROW[column.type] if column.shape is None else pa.binary(prod(column.shape))
+
+
 def canonical(values: pa.Array, column: Column) -> pa.Array:
     """Return values in the canonical Arrow type of their column, or raise DataError with the first misfit."""
     try:
         return _cast(values, column)
     except pa.ArrowException:
         example = values[next(misfits(values, column))].as_py()
-        kinds = "" if column.type == "category" else f", or set data.types: {{{column.name}: category}}"
+        kinds = "" if column.type in {"category", "image"} else f", or set data.types: {{{column.name}: category}}"
         raise DataError(
             not_of_type(column.name, column.type, example),
             hint=f"clean the values{kinds}, or drop the column",
@@ -50,6 +58,8 @@ def canonical(values: pa.Array, column: Column) -> pa.Array:
 
 def not_of_type(name: str, kind: str, value: Any) -> str:
     """Say that a column holds a value that is not of its type."""
+    if kind == "image":
+        return f"column {name!r} holds an image that {images.reason(value)}"
     return f"column {name!r} is {kind}, but holds {repr(value)[:80]}"
 
 
@@ -89,7 +99,9 @@ def every_misfit(values: pa.Array, column: Column) -> NDArray[np.int64]:
 
 def _cast(values: pa.Array, column: Column) -> pa.Array:
     if values.null_count == len(values) and not pa.types.is_dictionary(values.type):
-        return pa.nulls(len(values), ARROW[column.type])
+        return pa.nulls(len(values), arrow(column))
+    if column.type == "image":
+        return images.canonical(values, column.shape)
     return _CASTS[column.type](values)
 
 
@@ -259,7 +271,7 @@ _CASTS = {
     "number": _number,
     "boolean": _boolean,
     "category": _words,
-    "text": _words,
+    "text": _as_words,
     "timestamp": _timestamp,
     "sequence": _lists,
 }

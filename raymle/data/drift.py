@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.errors import GateRefused
-from raymle.records import Drift, Schema
+from raymle.records import Column, Drift, Schema
 
 BINS = 10
 MOST_CATEGORIES = 20
@@ -16,10 +16,12 @@ MOST_CATEGORIES = 20
 def distribution(schema: Schema, samples: dict[str, pa.Table]) -> tuple[Drift, ...]:
     """Compare validation and test with train: PSI with KS for numbers, PSI with chi-squared for categories."""
     columns = [
-        column for column in schema.columns if column.role in {"feature", "target"} and "time" not in column.also
+        column
+        for column in schema.columns
+        if column.role in {"feature", "target"} and column.type != "image" and "time" not in column.also
     ]
     return tuple(
-        _drift(column.name, side, samples["train"][column.name], samples[side][column.name])
+        _drift(column.name, side, _compared(column, samples["train"]), _compared(column, samples[side]))
         for column in columns
         for side in ("validation", "test")
         if side in samples and samples[side].num_rows
@@ -34,6 +36,12 @@ def refuse(found: tuple[Drift, ...], most: float | None) -> None:
             f"column {worst.column!r} differs between train and {worst.split}: PSI {worst.psi:.3f} > {most:g}",
             hint="look at `raymle data split`, choose another split, or raise split.max_drift",
         )
+
+
+def _compared(column: Column, sample: pa.Table) -> pa.ChunkedArray:
+    """Return what is compared of a column: of a text, how long it is."""
+    values = sample[column.name]
+    return pc.utf8_length(values).cast(pa.float64()) if column.type == "text" else values
 
 
 def _drift(name: str, side: str, train: pa.ChunkedArray, other: pa.ChunkedArray) -> Drift:

@@ -5,6 +5,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from raymle.records import Inputs
+
+PAIRS_AT_ONCE = 1 << 25
+"""Pairs of a text's words: that is what attention takes memory for."""
+PIXELS_AT_ONCE = 1 << 20
+"""Each becomes some hundred bytes inside of a network."""
+
 
 class Encoded(NamedTuple):
     """Inputs of some rows; ``records.Inputs`` says what stands in which columns."""
@@ -23,6 +30,12 @@ class Encoded(NamedTuple):
         """Return some of the rows: a slice, places or a mask."""
         pixels = None if self.pixels is None else self.pixels[which]
         return type(self)(self.numbers[which], self.codes[which], pixels)
+
+
+def step_of(rows: int, inputs: Inputs) -> int:
+    """Return how many rows a network sees at one time: fewer than these where each has many pixels or words."""
+    pairs = sum(text.length**2 for text in inputs.texts)
+    return min(rows, PIXELS_AT_ONCE // max(1, inputs.widths[2]) + 1, PAIRS_AT_ONCE // max(1, pairs) + 1)
 
 
 def together(parts: list[Encoded]) -> Encoded:

@@ -8,10 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raymle.config.data import DataConfig
+from raymle.data import image_files, images
 from raymle.data.casts import PATTERNS, is_list
 from raymle.data.formats import has_leading_zeros
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
+from raymle.data.texts import is_prose
 from raymle.errors import DataError, UsageError
 from raymle.records import Column, ColumnType, Role, Schema
 
@@ -21,7 +23,6 @@ NESTED = "nested values that are no lists of numbers"
 LONG_TEXT = 50
 MOSTLY = 0.9
 KEY_NAME = re.compile(r"(?i)(^|_)(id|key|uuid|guid)$|^index$")
-LEARNABLE: set[ColumnType] = {"number", "boolean", "category", "timestamp", "sequence"}
 NOT_FEATURES: set[Role] = {"key", "group", "split"}
 Task = Literal["classification", "regression"]
 Guess = tuple[ColumnType, str]
@@ -63,6 +64,8 @@ def described(
     sample_rows: int = 50_000,
 ) -> Schema:
     """Do what ``infer`` does, also where there is no feature: a series has its own past."""
+    if source.aside and source.table is not None and data.target == image_files.LABEL:
+        image_files.refuse_loose(source.table, source.name)
     sample = head(source, sample_rows, apply=apply)
     _check_names(data, by, sample.column_names)
     task, why = _task(sample[data.target], data)
@@ -72,7 +75,14 @@ def described(
         else _column(name, sample[name], data, by=by)
         for name in sample.column_names
     ]
+    columns = [_aside(column, source) for column in columns]
     return Schema(columns=tuple(columns), target=data.target, task=task)
+
+
+def _aside(column: Column, source: Source) -> Column:
+    if column.name not in source.aside or column.role not in {"feature", "drop"}:
+        return column
+    return column.model_copy(update={"role": "drop", "reason": "it says where a file is, not what is in it"})
 
 
 def words(data: DataConfig, *, by: str | None = None) -> set[str]:
@@ -103,6 +113,7 @@ def infer_roles(source: Source, target: str) -> Schema:
 
 def head(source: Source, rows: int, *, apply: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None) -> pa.Table:
     """Return the first rows; a column without values in them shows the first that it has later."""
+    source, rows = image_files.sampled(source, rows)
     parts: list[pa.RecordBatch] = []
     for batch in batches(source, rows=rows):
         part = apply(batch) if apply else batch
@@ -196,7 +207,7 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
     role, *also = _roles(name, data, by)
     kind, reason = _guess(values)
     if name in data.types:
-        kind, reason = _allowed(name, data.types[name]), "data.types says so"
+        kind, reason = data.types[name], "data.types says so"
     elif role in NOT_FEATURES and kind != "timestamp" and "time" not in also:
         kind, reason = "category", ""
     if "time" in {role, *also} and kind not in {"timestamp", "number"}:
@@ -208,9 +219,17 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
         role, reason = "drop", "it has no name, like an index that pandas wrote"
     elif role == "feature" and reason == NESTED:
         role = "drop"
-    elif role == "feature" and kind not in LEARNABLE:
-        role, reason = "drop", f"{reason}; {kind} columns come later".removeprefix("; ")
-    return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also))
+    elif role == "feature" and kind == "text" and name not in data.types and not is_prose(values):
+        role, reason = "drop", f"{reason}{_not_words(name, values)}"
+    shape = images.survey((each.as_py() for each in values), data.image) if kind == "image" else None
+    return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also), shape=shape)
+
+
+def _not_words(name: str, values: pa.ChunkedArray) -> str:
+    """Say why text is no feature: words that no other row has would only tell which row it is."""
+    if not _is_text(values.type):
+        return "; text is written as strings"
+    return f", like an id: its words do not come again; data.types: {{{name}: text}} learns from it"
 
 
 def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:
@@ -224,12 +243,6 @@ def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:
     return [role for role, names in roles.items() if name in names] or ["feature"]
 
 
-def _allowed(name: str, kind: ColumnType) -> ColumnType:
-    if kind == "image":
-        raise UsageError(f"data.types: column {name!r} is {kind}, and {kind} columns come later")
-    return kind
-
-
 def _guess(values: pa.ChunkedArray) -> Guess:
     """Return a column's type by its Arrow type, and for text by its values."""
     kind = values.type
@@ -241,9 +254,16 @@ def _guess(values: pa.ChunkedArray) -> Guess:
         return "number", ""
     if pa.types.is_temporal(kind):
         return "timestamp", ""
+    if images.is_bytes(kind) and _are_images(values):
+        return "image", "its bytes are images"
     if pa.types.is_nested(kind):
         return "sequence", "lists of numbers" if is_list(kind) else NESTED
     return "text", "bytes"
+
+
+def _are_images(values: pa.ChunkedArray) -> bool:
+    known = [bytes(each.as_py()[:64]) for each in values.drop_null()[:FEW_VALUES]]
+    return bool(known) and sum(map(images.looks_like, known)) > len(known) / 2
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -76,9 +76,9 @@ def load_transform(splits: Splits) -> Transform:
     return Transform.from_state(json.loads((Path(splits.path) / "transform.json").read_text()))
 
 
-def summary(splits: Splits) -> list[dict[str, Any]]:
-    """Return what was found out about each column when the splits were prepared."""
-    found: list[dict[str, Any]] = json.loads((Path(splits.path) / "summary.json").read_text())
+def summary(splits: Splits) -> dict[str, Any]:
+    """Return what was found out about the columns and the target when the splits were prepared."""
+    found: dict[str, Any] = json.loads((Path(splits.path) / "summary.json").read_text())
     return found
 
 

@@ -102,11 +102,8 @@ class Partial:
             if column.type == "sequence":
                 self.sequences.setdefault(column.name, Lists()).add(values)
             elif column.type in NUMERIC:
-                for part, numbers in numbers_of(values).items():
-                    if self.schema.series and part not in self.schema.series.parts:
-                        continue
-                    self.numbers.setdefault((column.name, part), Moments()).add(numbers, values.null_count)
-            else:
+                self._add_numbers(column.name, values)
+            elif column.type == "category":
                 self.categories.setdefault(column.name, Counter()).update(_counts(values))
         if self.schema.task == "regression":
             target = numbers_of(batch.column(self.schema.target))[""]
@@ -114,6 +111,11 @@ class Partial:
         else:
             self.classes.update(_counts(batch.column(self.schema.target)))
         return self
+
+    def _add_numbers(self, name: str, values: pa.Array) -> None:
+        for part, numbers in numbers_of(values).items():
+            if self.schema.series is None or part in self.schema.series.parts:
+                self.numbers.setdefault((name, part), Moments()).add(numbers, values.null_count)
 
     def merge(self, other: "Partial") -> Self:
         """Take in the statistics of other rows."""

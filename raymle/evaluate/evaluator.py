@@ -14,6 +14,7 @@ from raymle.data.own import function
 from raymle.data.series import times_of
 from raymle.errors import SpecError
 from raymle.evaluate import baselines, limits, report
+from raymle.evaluate.gallery import pictures
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.measure import metrics
 from raymle.model import Bundle, load
@@ -85,6 +86,7 @@ def validation(
         splits=splits,
         history=tuple(history),
         spec=spec or {},
+        pictures=pictures(loaded.transform.inputs, shards.load(splits, "validation")),
     )
     return _reported(judged, facts, config, out)
 

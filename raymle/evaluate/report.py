@@ -10,8 +10,10 @@ import yaml
 
 from raymle import page
 from raymle.config import ModelConfig
+from raymle.evaluate import gallery
 from raymle.evaluate.baselines import LAST, SEASONAL
 from raymle.evaluate.canvas import Chart
+from raymle.evaluate.gallery import Pictures
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.evaluate.numbers import confusion_counts
 from raymle.evaluate.plots import charts
@@ -35,6 +37,8 @@ class Facts:
     splits: Splits | None = None
     history: tuple[Epoch, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Pictures | None = None
+    """The images that were judged, if they may be shown: sealed ones never are."""
 
 
 def write(out: Path, facts: Facts, judged: Judged, measured: Evaluated, *, metric: str) -> Path:
@@ -47,7 +51,7 @@ def write(out: Path, facts: Facts, judged: Judged, measured: Evaluated, *, metri
         measured: What they come to.
         metric: The metric that decides.
     """
-    drawn = charts(judged, facts.history, metric)
+    drawn = [*charts(judged, facts.history, metric), *gallery.charts(judged, facts.pictures)]
     (out / "plots").mkdir(parents=True, exist_ok=True)
     for chart in drawn:
         (out / "plots" / f"{chart.name}.png").write_bytes(chart.png)

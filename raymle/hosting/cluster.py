@@ -71,6 +71,8 @@ def stopped(name: str, *, address: str | None, storage: str) -> None:
     """Take a model from a running cluster."""
     with runtime.connected(_cluster(address)):
         remove(name)
+    if "://" not in storage and not Path(storage).is_dir():
+        return  # a bundle's folder was deployed: it has no history
     store = open_store(storage)
     for url in history.read(store, name).urls:
         if not change.lives(url):

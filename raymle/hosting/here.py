@@ -125,8 +125,10 @@ def changes(asked: Asked) -> Iterator[str]:
 
 
 def _difference(name: str, before: State, state: State) -> str:
+    news = []
     if state.ended and state.ended != before.ended:
         version = state.ended.model.version if state.ended.model else ""
-        return f"{name} version {version} is out: {state.ended.reason}"
+        news = [f"{name} version {version} is out: {state.ended.reason}"]
     heard = [each for each in state.answers[len(before.answers) :] if each.kind == "taken" and each.model]
-    return "\n".join(f"{name} version {each.model.version} is in replica {each.by}" for each in heard if each.model)
+    news += [f"{name} version {each.model.version} is in replica {each.by}" for each in heard if each.model]
+    return "\n".join(news)

@@ -1,6 +1,7 @@
 """From the ``model`` section to a torch module with fresh weights."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -14,7 +15,10 @@ from raymle.records import Inputs
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "linear": families.linear,
     "mlp": families.mlp,
+    "cnn": families.cnn,
+    "resnet": families.resnet,
     "lstm": families.lstm,
+    "transformer": families.transformer,
 }
 
 
@@ -28,7 +32,10 @@ def build(config: ModelConfig, inputs: Inputs, outputs: int, *, folder: str = ".
         folder: Where the user's own factory is imported from.
         seed: Same seed, same weights; the caller's random state is left alone.
     """
-    make = factory(config, folder) if config.is_users else FAMILIES[config.type]
+    if config.is_torchvision:
+        make: Callable[..., nn.Module] = partial(families.torchvision, config.type)
+    else:
+        make = factory(config, folder) if config.is_users else FAMILIES[config.type]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if not config.is_users:

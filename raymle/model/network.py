@@ -10,21 +10,25 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from raymle.config.model import ModelConfig
-from raymle.data.encoded import Encoded
+from raymle.data.encoded import PIXELS_AT_ONCE, Encoded
 from raymle.errors import ArtifactError
 from raymle.model.build import build
 from raymle.records import Inputs
 
 BATCH_ROWS = 8192
+BATCH_CODES = 1 << 19
+"""Of texts a batch has fewer rows: each code becomes a vector."""
 
 
 def forward(module: nn.Module, encoded: Encoded, outputs: int) -> npt.NDArray[np.float32]:
     """Return the network's raw output ``[n, outputs]``, in batches and without gradients."""
     device = next(module.parameters(), torch.empty(0)).device
     parts = []
+    codes, pixels = encoded.codes.shape[1], 0 if encoded.pixels is None else encoded.pixels.shape[1]
+    step = min(BATCH_ROWS, BATCH_CODES // max(1, codes) + 1, PIXELS_AT_ONCE // max(1, pixels) + 1)
     with torch.inference_mode():
-        for start in range(0, len(encoded), BATCH_ROWS):
-            output = module(**as_inputs(encoded.rows(slice(start, start + BATCH_ROWS)), device))
+        for start in range(0, len(encoded), step):
+            output = module(**as_inputs(encoded.rows(slice(start, start + step)), device))
             parts.append(output.float().cpu().numpy())
     return np.concatenate(parts) if parts else np.empty((0, outputs), np.float32)
 

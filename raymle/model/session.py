@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from raymle.data.encoded import Encoded
+from raymle.data.encoded import Encoded, step_of
 from raymle.errors import ArtifactError, SecurityError
 from raymle.loader import environment
 from raymle.records import Inputs
@@ -44,9 +44,10 @@ def predictor(model: bytes, inputs: Inputs, outputs: int, *, threads: int | None
     session = _session(model, threads)
     _check(session, inputs, outputs)
     wanted = {each.name for each in session.get_inputs()}
+    step = step_of(BATCH_ROWS, inputs)
 
     def raw(encoded: Encoded) -> npt.NDArray[np.float32]:
-        parts = [encoded.rows(slice(first, first + BATCH_ROWS)) for first in range(0, len(encoded), BATCH_ROWS)]
+        parts = [encoded.rows(slice(first, first + step)) for first in range(0, len(encoded), step)]
         found = [session.run([OUTPUTS], fed(wanted, part))[0] for part in parts]
         return np.concatenate(found) if found else np.empty((0, outputs), np.float32)
 

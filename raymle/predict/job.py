@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from raymle.data import rewindowed, words_of
 from raymle.data.casts import ARROW
+from raymle.data.image_files import PATH, files_of, stored
 from raymle.data.places import filesystem
 from raymle.data.prepare import apply_all
 from raymle.data.schema import missing
@@ -60,7 +61,8 @@ class Job:
     @property
     def keys(self) -> list[pa.Field]:
         """The output's columns that come from the source."""
-        return [field for field in self.columns if field.name in self.contents.data_schema.named("key")]
+        names = {*self.contents.data_schema.named("key"), *carried(self.source)}
+        return [field for field in self.columns if field.name in names and field.name in self.names]
 
     @property
     def is_typed(self) -> bool:
@@ -71,6 +73,7 @@ class Job:
     def batch_rows(self) -> int:
         """The most rows of one batch: fewer where rows, or their predictions, are wide."""
         wide = row_bytes(pa.schema([self.source.columns.field(name) for name in self.names]))
+        wide += self.source.image_bytes
         return max(1, min(ROWS, BATCH_BYTES // (wide + row_bytes(self.columns))))
 
     @property
@@ -133,7 +136,12 @@ def _read(contents: Contents, source: Source, visible: list[str]) -> list[str]:
     if contents.transforms:
         return [name for name in source.columns.names if not name.startswith("quarantine_")]
     needed = [each.name for each in contents.data_schema.columns if each.role in {"feature", "key"}]
-    return [name for name in needed if name in visible]
+    return [name for name in [*needed, *carried(source)] if name in visible]
+
+
+def carried(source: Source) -> list[str]:
+    """Name the columns that come along because they say which row it is: of a folder of images the path."""
+    return [name for name in source.aside if name == PATH]
 
 
 def _written(contents: Contents, source: Source, visible: list[str]) -> pa.Schema:
@@ -143,7 +151,8 @@ def _written(contents: Contents, source: Source, visible: list[str]) -> pa.Schem
         UsageError: two have the same name.
     """
     schema = contents.data_schema
-    keys = [pa.field(name, _key_type(contents, source, name)) for name in schema.named("key") if name in visible]
+    named = dict.fromkeys([*schema.named("key"), *carried(source)])
+    keys = [pa.field(name, _key_type(contents, source, name)) for name in named if name in visible]
     kind = pa.dictionary(pa.int32(), pa.string()) if schema.classes else pa.float64()
     chances = [pa.field(f"probability_{each}", pa.float64()) for each in schema.classes]
     fields = [*keys, pa.field("prediction", kind), *chances]
@@ -156,12 +165,14 @@ def _written(contents: Contents, source: Source, visible: list[str]) -> pa.Schem
 def _key_type(contents: Contents, source: Source, name: str) -> pa.DataType:
     """Return the type in which a key is stored, to be joined by; text formats have none, so theirs is text."""
     if source.format in {"parquet", "table"} and name in source.columns.names:
-        return source.columns.field(name).type
+        return stored(source).field(name).type
     return ARROW[next(each.type for each in contents.data_schema.columns if each.name == name)]
 
 
 def _identity(source: Source) -> str:
     """Return what changes when a file changes; a table in memory is never the one of another call."""
+    if source.aside and source.table is not None:
+        return files_of(source.root, source.table[PATH].to_pylist())
     if source.table is not None:
         return uuid.uuid4().hex
     system = filesystem(source.files[0])

@@ -6,6 +6,7 @@ Plain ASGI, without a framework's request, routing and middleware: those cost mo
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from raymle.records import Schema
-from raymle.serve import arrow, layout, request, wire
+from raymle.serve import arrow, layout, pictures, request, wire
 from raymle.serve.admission import Tokens
 from raymle.serve.asgi import App, Reply, Send, no_request, respond, while_connected
 from raymle.serve.card import OPEN, Answers, told
@@ -47,6 +48,7 @@ class Answer(NamedTuple):
 
 Predict = Callable[[pa.Table, Call], Awaitable[Answer]]
 Observe = Callable[[int, float, int, str], None]
+Room = Callable[[], AbstractContextManager[None]]
 
 
 def application(
@@ -58,7 +60,7 @@ def application(
     ready: Callable[[], bool] = lambda: True,
     metrics: Callable[[], bytes] | None = None,
     observe: Observe | None = None,
-    page: bool = True,
+    room: Room = nullcontext,
     names_requests: bool = True,
 ) -> App:
     """Return the ASGI app of a loaded model.
@@ -72,17 +74,22 @@ def application(
         metrics: Returns the text of /metrics in Prometheus' format.
         observe: Takes status, seconds, rows and answering version (empty: none did) of each request to /predict,
             once; 499 is a client who left.
-        page: Whether there is a page to try the model on.
+        room: Held while a request to /predict is answered; raises Overloaded where there are too many, before the
+            body is looked at.
         names_requests: Whether to answer with X-Request-Id; what stands in front may do it already.
     """
     limits = limits or Limits()
-    answers = told(card, limits=limits, ready=ready, metrics=metrics, page=page, auth=auth is not None)
+    answers = told(card, limits=limits, ready=ready, metrics=metrics, auth=auth is not None)
     expected = layout.of(card.schema)
-    predictions = _Predictions(predict, card.schema, limits, read={
+    read = {
         JSON: lambda body: wire.read(body, expected, limits),
         ARROW: lambda body: arrow.read(body, expected, limits),
-    })  # fmt: skip
-    return _Service(predictions, answers, limits, auth, card.version, observe, names_requests)
+    }
+    if pictures.is_alone(expected):
+        read |= dict.fromkeys(pictures.CONTENT, lambda body: pictures.alone(body, expected, limits))
+    large = 0 if any(column.type == "image" for column in expected.features) else LARGE_BODY
+    predictions = _Predictions(predict, card.schema, limits, read=read, large=large)
+    return _Service(predictions, answers, limits, auth, card.version, observe, room, names_requests)
 
 
 @final
@@ -96,6 +103,7 @@ class _Service:
     auth: Tokens | None
     version: Callable[[], str]
     observe: Observe | None
+    room: Room
     names_requests: bool
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -128,8 +136,7 @@ class _Service:
     async def _reply(self, scope: Any, headers: Headers, receive: Receive, request_id: str) -> Reply:
         try:
             if scope["path"] == PREDICT and scope["method"] == "POST":
-                asked = await self._asked(headers, receive)
-                return await self.predictions.reply(asked, headers, receive, request_id)
+                return await self._predicted(headers, receive, request_id)
             return self._tell(scope, headers)
         except RequestError as refused:
             return Reply(wire.error(refused), refused.status, headers=refused.headers)
@@ -138,17 +145,20 @@ class _Service:
             message = f"this is a fault of the server's; its log knows it as {request_id}"
             return Reply(wire.error(RequestError(message, kind="internal")), 500)
 
+    async def _predicted(self, headers: Headers, receive: Receive, request_id: str) -> Reply:
+        with ExitStack() as held:
+            try:
+                held.enter_context(self.room())
+                self._admit(headers)
+                asked = request.asked(headers, self.limits, types=self.predictions.read)
+            except RequestError:
+                await request.drain(receive, self.limits)
+                raise
+            return await self.predictions.reply(asked, headers, receive, request_id)
+
     def _admit(self, headers: Headers) -> None:
         if self.auth is not None:
             self.auth.admit(headers.get(b"authorization", b""))
-
-    async def _asked(self, headers: Headers, receive: Receive) -> Asked:
-        try:
-            self._admit(headers)
-            return request.asked(headers, self.limits)
-        except RequestError:
-            await request.drain(receive, self.limits)
-            raise
 
     def _tell(self, scope: Any, headers: Headers) -> Reply:
         path, method = scope["path"], scope["method"]
@@ -172,6 +182,8 @@ class _Predictions:
     schema: Schema
     limits: Limits
     read: dict[str, Callable[[bytes], pa.Table]]
+    large: int = LARGE_BODY
+    """Bytes from which a body is parsed in a thread: a small file may be a large image."""
 
     async def reply(self, asked: Asked, headers: Headers, receive: Receive, request_id: str) -> Reply:
         """Return the predictions for a body that has yet to come, or refuse."""
@@ -198,6 +210,6 @@ class _Predictions:
         return Reply(content, content_type=asked.wanted, rows=table.num_rows, version=answer.version)
 
     async def _table(self, body: bytes, sent: str) -> pa.Table:
-        if len(body) < LARGE_BODY:
+        if len(body) < self.large:
             return self.read[sent](body)
         return await asyncio.to_thread(self.read[sent], body)

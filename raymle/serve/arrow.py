@@ -18,7 +18,7 @@ from raymle.data.sequences import MOST_STEPS
 from raymle.errors import DataError
 from raymle.model.bundle import named
 from raymle.records import Column, Schema
-from raymle.serve import values
+from raymle.serve import pictures, values
 from raymle.serve.ipc import decoded_size, is_scalar, look_through, owned
 from raymle.serve.layout import Layout
 from raymle.serve.limits import (
@@ -48,7 +48,7 @@ def read(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
         raise too_large(limits)
     try:
         look_through(body)
-        return _fitted(_opened(body, expected, limits), expected)
+        return pictures.decoded(_fitted(_opened(body, expected, limits), expected), expected, limits)
     except (pa.ArrowException, OSError, ValueError, struct.error) as error:  # a name that is not UTF-8 is a ValueError
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise RequestError(f"the body is not an Arrow stream: {reason}", kind="not_arrow") from None
@@ -79,9 +79,11 @@ def _check_columns(schema: pa.Schema, expected: Layout) -> None:
     faults = [fault(None, name, values.MISSING) for name in sorted(expected.needed - set(names))]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     faults += [fault(None, name, "the column is there twice") for name in twice]
+    files = {column.name for column in expected.features if column.type == "image"}
     lists = {column.name for column in expected.features if column.type == "sequence"}
     faults += [fault(None, each.name, f"{each.type} holds no single values"[-200:]) for each in schema
-               if not is_scalar(each.type) and not (each.name in lists and is_list(each.type))]  # fmt: skip
+               if not (is_scalar(each.type) or (each.name in files and pa.types.is_binary(each.type))
+                       or (each.name in lists and is_list(each.type)))]  # fmt: skip
     if faults:
         raise faulty(faults)
 
@@ -104,8 +106,12 @@ def _checked(batches: Iterable[pa.RecordBatch], expected: Layout, limits: Limits
 
 def _array(stored: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:
     """Return a column in its canonical type; a value that does not fit becomes a fault."""
-    if stored.type == ARROW[column.type] and column.type in {"category", "text", "boolean"}:
+    if stored.type == ARROW[column.type] and column.type in {"category", "text", "boolean", "image"}:
         return stored
+    if column.type == "image":
+        if not pa.types.is_null(stored.type):
+            faults.append(fault(None, column.name, f"{stored.type} is not binary, the bytes of files"))
+        return pa.nulls(len(stored), pa.binary())
     try:
         array = canonical(stored, column)
     except (DataError, pa.ArrowException):

@@ -27,6 +27,8 @@ class Card(NamedTuple):
     """Asked anew each time: the champion can change while the app runs."""
     transform: Transform | None = None
     """Knows what training saw, for the examples."""
+    page: bool = True
+    """Whether there is a page to try the model on."""
 
 
 def told(
@@ -35,7 +37,6 @@ def told(
     limits: Limits,
     ready: Callable[[], bool],
     metrics: Callable[[], bytes] | None,
-    page: bool,
     auth: bool,
 ) -> Answers:
     """Return what each path but /predict answers.
@@ -45,7 +46,6 @@ def told(
         limits: What one request may ask for.
         ready: Whether predictions can be asked for.
         metrics: Returns the text of /metrics; None has no such path.
-        page: Whether there is a page to try the model on.
         auth: Whether a token is needed; what is open then says nothing of the model.
     """
 
@@ -67,7 +67,7 @@ def told(
         "/health/ready": readiness,
         "/openapi.json": document,
     }
-    if page:
+    if card.page:
         html = Reply(try_it.page().encode(), content_type="text/html; charset=utf-8", headers=try_it.HEADERS)
         answers["/"] = lambda _: html
     if metrics is not None:

@@ -32,7 +32,10 @@ def alive(state: State) -> str:
 
 
 def lives(url: str) -> bool:
-    """Whether a server answers at an address, whatever certificate it has: nothing is told to it."""
+    """Whether a server answers at an address, whatever certificate it has: nothing is told to it.
+
+    One that has too much to do says so, and lives.
+    """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port
     unchecked = create_default_context()
@@ -45,7 +48,8 @@ def lives(url: str) -> bool:
     )
     try:
         connection.request("GET", f"{parts.path}/health/live")
-        return connection.getresponse().status == 200
+        answer = connection.getresponse()
+        return answer.status == 200 or (answer.status == 503 and answer.getheader("Retry-After") is not None)
     except (OSError, HTTPException):
         return False
     finally:
@@ -108,16 +112,12 @@ def withdraw(store: Store, name: str, asked: Event | Wanted, reason: str) -> Non
 
 def upgrade(store: Store, name: str, model: Model) -> Taken:
     """Let a version answer everything, wherever the champion is served."""
-    return _asked(store, name, Event(kind="champion", model=model))
+    champion = history.read(store, name).champion
+    if champion and champion.model == model:
+        return Taken(replicas=0)
+    return ask(store, name, Event(kind="champion", model=model))
 
 
 def challenge(store: Store, name: str, model: Model, *, share: float, shadow: bool) -> Taken:
     """Let a version answer a part, or in the shadow."""
-    return _asked(store, name, Event(kind="challenger", model=model, share=share, shadow=shadow))
-
-
-def _asked(store: Store, name: str, event: Event) -> Taken:
-    champion = history.read(store, name).champion
-    if event.kind == "champion" and champion and champion.model == event.model:
-        return Taken(replicas=0)
-    return ask(store, name, event)
+    return ask(store, name, Event(kind="challenger", model=model, share=share, shadow=shadow))

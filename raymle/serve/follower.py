@@ -54,11 +54,7 @@ class Follower:
     def _open(self, model: Model, *, like: Slot | None, apart: bool = False) -> Slot:
         schema = like.bundle.schema if like else None
         opening = slot.Opening(model, self._store, self._config, self.metrics, like=schema, apart=apart)
-        found = slot.within(self._config.load_timeout_s, opening)
-        self.metrics.loaded(
-            model.version, found.bundle.runtime, schema=found.bundle.schema, transform=found.bundle.transform
-        )
-        return found
+        return slot.within(self._config.load_timeout_s, opening)
 
     def _current(self, state: State) -> Wanted | None:
         wanted = state.champion
@@ -79,8 +75,8 @@ class Follower:
     def _say_what_was_withdrawn(self, store: Store) -> None:
         self._unsaid += self.lineup.withdrawn()
         while self._unsaid:
-            wanted, why = self._unsaid[0]
-            history.append(store, self._service.name, self._event("withdrawn", wanted, why), self._state)
+            rival, why = self._unsaid[0]
+            history.append(store, self._service.name, self._event("withdrawn", rival.wanted, why), self._state)
             self._unsaid.pop(0)  # said: before that the storage may be out of reach
 
     def _challenger(self, wanted: Wanted | None) -> Rival | None:
@@ -106,7 +102,6 @@ class Follower:
             self._refuse(wanted, str(error))
             return None
         if not self._still_wanted(wanted):
-            self.metrics.unloaded(wanted.model.version)
             return None
         self._say("taken", wanted)
         return found

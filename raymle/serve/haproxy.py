@@ -17,7 +17,7 @@ PATIENCE = "\n    ".join(
         "timeout client 75s",
         "timeout http-request 15s",  # to send the head of a request
         "timeout queue 1s",  # until a replica has time
-        "timeout check 5s",  # without it, one that has a lot to do is called dead after a quarter of a second
+        "timeout check 3s",  # without it, one that has a lot to do is called dead after a quarter of a second
     )
 )
 BODY = b'{"error":{"type":"unavailable","message":"no replica is ready or has time; try again in a second","rows":[]}}'
@@ -30,6 +30,8 @@ SECTION = r"(?ms)^(?:frontend prometheus|listen stats)$.*?(?=^\S|\Z)"
 
 HEADERS = "    http-request set-header x-request-disconnect-disabled ?1"
 """Replicas look after deadlines themselves: Serve need not watch each client with a task of its own."""
+FIRST = "    http-request set-priority-class int(-1) unless { path_end /predict }"
+"""Health and metrics are asked for also when all wait."""
 
 
 def edited(config: str, *, unavailable: str, at_once: int, certificate: str | None = None) -> str:
@@ -53,7 +55,7 @@ def edited(config: str, *, unavailable: str, at_once: int, certificate: str | No
         (r"(?m)^( *server \S+ \S+ check)", rf"\g<1> maxconn {at_once}"),
         (r"http-request return status 404\b.*", "http-request deny deny_status 503"),  # it knows no replica yet
         (r"(errorfile 50[234]) \S+", rf"\g<1> {unavailable}"),
-        (r"(?m)(^frontend http_frontend\n *bind .*)$", rf"\g<1>{tls}\n{HEADERS}"),
+        (r"(?m)(^frontend http_frontend\n *bind .*)$", rf"\g<1>{tls}\n{HEADERS}\n{FIRST}"),
     ):
         config = re.sub(pattern, text, config)
     return config

@@ -65,8 +65,6 @@ class State(Record):
     before: tuple[Wanted, ...] = ()
     """Champions since it is served, the latest last."""
     challenger: Wanted | None = None
-    displaced: Wanted | None = None
-    """The challenger in whose place this one came; it is back when this one is refused."""
     answers: tuple[Event, ...] = ()
     """What replicas said since it is served."""
     ended: Event | None = None
@@ -88,11 +86,11 @@ def _changes(state: State, event: Event) -> dict[str, Any]:
             return {"urls": (*_others(state, event), event.url), **_begun(state, event)}
         case "stopped":
             left = _others(state, event)
-            return {"urls": left, **({} if left else {"challenger": None, "displaced": None})}
+            return {"urls": left, "challenger": state.challenger if left else None}
         case "champion":
             return _crowned(state, event)
         case "challenger":
-            return {"challenger": _wanted(event, event.share), "displaced": state.challenger}
+            return {"challenger": _wanted(event, event.share)}
         case "trying" | "taken":
             return {"answers": (*state.answers, event)}
         case "refused" | "withdrawn":
@@ -117,17 +115,13 @@ def _crowned(state: State, event: Event) -> dict[str, Any]:
         "champion": _wanted(event, 1.0),
         "before": before,
         "challenger": None if same else state.challenger,
-        "displaced": None if same else state.displaced,
     }
 
 
 def _without(state: State, event: Event) -> dict[str, Any]:
     """Take back what an event says no to, once."""
     if state.challenger and state.challenger.number == event.about:
-        back = state.displaced if event.kind == "refused" else None
-        return {"challenger": back, "displaced": None, "ended": event}
-    if state.displaced and state.displaced.number == event.about:
-        return {"displaced": None}
+        return {"challenger": None, "ended": event}
     before = tuple(each for each in state.before if each.number != event.about)
     if state.champion and state.champion.number == event.about and before:
         return {"champion": before[-1], "before": before[:-1], "ended": event}

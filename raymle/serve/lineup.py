@@ -6,7 +6,8 @@ A challenger that misbehaves goes at once.
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ class Rival(NamedTuple):
 class Fault(NamedTuple):
     """A challenger that misbehaved, and how."""
 
-    wanted: Wanted
+    rival: Rival
     why: str
 
 
@@ -56,8 +57,10 @@ class Lineup:
         self._config, self._metrics = config, metrics
         self.champion = champion
         self.rival: Rival | None = None
-        self._faults: dict[int, Fault] = {}
-        self._told: set[int] = set()
+        bundle = champion.bundle
+        metrics.loaded(champion.model.version, bundle.runtime, schema=bundle.schema, transform=bundle.transform)
+        self._faults: list[Fault] = []
+        self._told = 0
         self._exchange = threading.Lock()
         self._comparing: set[asyncio.Task[None]] = set()
         self._running = 0
@@ -65,23 +68,32 @@ class Lineup:
     def replace(self, found: Slot) -> None:
         """Let another version answer; a challenger is compared anew, with that one."""
         with self._exchange:
-            before, self.champion = self.champion, found
-            if self.rival:
-                self.rival = self.rival._replace(seen=Evidence())
-        self._metrics.unloaded(before.model.version)
+            rival = self.rival._replace(seen=Evidence()) if self.rival else None
+            self._line_up(found, rival)
 
     def oppose(self, rival: Rival | None) -> None:
         """Let a version challenge the champion, or none; one that was judged meanwhile stays away."""
         with self._exchange:
-            rival = None if rival and self.has_judged(rival.wanted) else rival
-            before, self.rival = self.rival, rival
-        gone = before.slot.model.version if before else None
-        if gone and gone not in {self.champion.model.version, rival.slot.model.version if rival else None}:
-            self._metrics.unloaded(gone)
+            judged = rival and any(rival.slot is fault.rival.slot for fault in self._faults)
+            self._line_up(self.champion, None if judged else rival)
+
+    def _line_up(self, champion: Slot, rival: Rival | None) -> None:
+        """Exchange the versions, and let the metrics know which are there."""
+        before = {each.model.version: each for each in self._slots()}
+        self.champion, self.rival = champion, rival
+        after = {each.model.version: each for each in self._slots()}
+        for version in before.keys() - after.keys():
+            self._metrics.unloaded(version)
+        for version in after.keys() - before.keys():
+            bundle = after[version].bundle
+            self._metrics.loaded(version, bundle.runtime, schema=bundle.schema, transform=bundle.transform)
+
+    def _slots(self) -> list[Slot]:
+        return [self.champion, *([self.rival.slot] if self.rival else [])]
 
     def has_judged(self, wanted: Wanted) -> bool:
         """Whether a challenger was taken away."""
-        return wanted.number in self._faults
+        return any(fault.rival.wanted.number == wanted.number for fault in self._faults)
 
     def judge(self) -> None:
         """Take a challenger away that misbehaves, and say how much waits."""
@@ -93,19 +105,33 @@ class Lineup:
 
     def _withdraw(self, rival: Rival, why: str) -> None:
         with self._exchange:
-            known = self.has_judged(rival.wanted)
-            self._faults[rival.wanted.number] = Fault(rival.wanted, why)
-            ours = self.rival is not None and self.rival.wanted.number == rival.wanted.number
-        if ours:
-            self.oppose(None)
-        if not known:
-            self._metrics.challenger("withdrawn", rival.wanted.model.version)
+            if self.has_judged(rival.wanted):
+                return
+            self._faults.append(Fault(rival, why))
+            if self.rival and self.rival.slot is rival.slot:
+                self._line_up(self.champion, None)
+        self._metrics.challenger("withdrawn", rival.wanted.model.version)
 
     def withdrawn(self) -> list[Fault]:
         """Return the challengers that were taken away since the last call."""
-        new = [each for number, each in list(self._faults.items()) if number not in self._told]
-        self._told.update(each.wanted.number for each in new)
+        new = self._faults[self._told :]
+        self._told += len(new)
         return new
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Count a request while the block answers it.
+
+        Raises:
+            Overloaded: there are as many as may be.
+        """
+        if self._running >= self._config.queue + self._config.batch.max_size:
+            raise Overloaded
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
 
     async def answer(self, table: pa.Table, call: Call) -> Answer:
         """Return the predictions of a request's rows, and which version made them.
@@ -116,11 +142,7 @@ class Lineup:
         """
         if self.champion.predict.waiting >= self._config.queue:
             raise Overloaded
-        self._running += 1
-        try:
-            return await self._answered(table, call)
-        finally:
-            self._running -= 1
+        return await self._answered(table, call)
 
     def observe(self, status: int, seconds: float, rows: int, version: str) -> None:
         """Count a request to /predict."""

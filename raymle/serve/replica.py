@@ -54,14 +54,19 @@ class Replica:
         bundle = lineup.champion.bundle
         return application(
             lineup.answer,
-            Card(bundle.schema, self._service.name, lambda: lineup.champion.model.version, bundle.transform),
+            Card(
+                bundle.schema, self._service.name, lambda: lineup.champion.model.version, bundle.transform, config.page
+            ),
             limits=configured(config),
             auth=Tokens(Path(config.auth.tokens), rate_per_s=config.auth.rate_per_s) if config.auth else None,
             metrics=self._follower.metrics.text,
             observe=lineup.observe,
-            page=config.page,
+            room=lineup.room,
             names_requests=False,  # Serve does
         )
+
+    def _version(self) -> str:
+        return self._follower.lineup.champion.model.version
 
     def _look(self) -> None:
         remote = "://" in (self._service.storage or "")

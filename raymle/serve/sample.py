@@ -19,9 +19,19 @@ _KINDS: dict[str, dict[str, Any]] = {
     "number": {"type": ["number", "null"], "minimum": -FLOAT32_MAX, "maximum": FLOAT32_MAX},
     "boolean": {"type": ["boolean", "null"]},
     "timestamp": {"type": ["string", "null"], "format": "date-time"},
+    "text": {"type": ["string", "number", "boolean", "null"], "contentMediaType": "text/plain"},
+    "image": {"type": ["string", "null"], "contentEncoding": "base64", "contentMediaType": "image/*"},
 }
 _TEXT: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
-_USUAL: dict[str, tuple[Any, ...]] = {"number": (1.5,), "boolean": (True,), "timestamp": ("2026-01-31T12:00:00Z",)}
+SENTENCE = "A sentence or two, as a person would write them."
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAG0lEQVR4nGNUYIAAJgYGhgMHoAy4CCEGI0w7AGQfAc+W1+r7AAAAAElFTkSuQmCC"
+)
+"""A PNG of eight by eight pixels."""
+_USUAL: dict[str, tuple[Any, ...]] = {
+    "number": (1.5,), "boolean": (True,), "timestamp": ("2026-01-31T12:00:00Z",), "text": (SENTENCE,),
+    "image": (PICTURE,),
+}  # fmt: skip
 
 
 class Sample(NamedTuple):
@@ -42,14 +52,22 @@ def samples(schema: Schema, transform: Transform | None = None) -> dict[str, Sam
     drawn = examples.rows(schema, transform, DRAWN)
     numbers = {number.column: number for number in reversed(transform.numbers)}  # a moment's first part is its day
     categories = {each.column: each.values for each in transform.categories}
-    return {
-        column.name: _category(column, categories[column.name])
-        if column.name in categories
-        else _list(column, drawn.column(column.name))
-        if column.type == "sequence"
-        else _drawn(column, drawn.column(column.name), numbers)
-        for column in schema.features
-    }
+    texts = {each.column: each for each in transform.texts}
+
+    def sample(column: Column) -> Sample:
+        if column.name in texts:
+            return Sample(_kind(column), _USUAL["text"], f"its first {texts[column.name].length:,} words count")
+        if column.shape is not None:
+            channels, height, width = column.shape
+            seen = f"{height} x {width} pixels, {'grey' if channels == 1 else 'in colour'}"
+            return Sample(_kind(column), _USUAL["image"], f"a png, jpeg, webp, bmp or gif; the model sees {seen}")
+        if column.type == "sequence":
+            return _list(column, drawn.column(column.name))
+        if column.name in categories:
+            return _category(column, categories[column.name])
+        return _drawn(column, drawn.column(column.name), numbers)
+
+    return {column.name: sample(column) for column in schema.features}
 
 
 def _kind(column: Column) -> dict[str, Any]:

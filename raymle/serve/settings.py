@@ -13,7 +13,7 @@ from raymle.serve import haproxy
 
 QUIET = {"log_level": "ERROR", "enable_access_log": False}
 SPARE = 64
-"""Requests beyond our own queue that Serve lets through to be refused in our words."""
+"""Requests beyond what a replica works on that it is given, to be refused in our words and counted."""
 HAPROXY_FILES = {
     "CONFIG_FILE_LOC": "haproxy.cfg",
     "SOCKET_PATH": "haproxy.sock",
@@ -44,7 +44,7 @@ def environment(folder: Path, config: ServeConfig) -> dict[str, str]:
     Returns:
         Where Ray brings no HAProxy, the environment of Serve's own proxy, which is slower.
     """
-    program = haproxy.install(folder, at_once=_at_once(config), certificate=certificate(folder, config))
+    program = haproxy.install(folder, at_once=_at_once(config) + SPARE, certificate=certificate(folder, config))
     if program is None:
         return PROXY
     files = {f"RAY_SERVE_HAPROXY_{name}": str(folder / file) for name, file in HAPROXY_FILES.items()}
@@ -56,6 +56,7 @@ def environment(folder: Path, config: ServeConfig) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # ours are counted by the replicas
         "RAY_SERVE_HAPROXY_NBTHREAD": "2",
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_FASTINTER": "1s",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # one that is dead is seen at once, one that is slow may be

@@ -68,7 +68,7 @@ def within(seconds: float, opening: Opening) -> Slot:
     try:
         found = outcome.get(timeout=seconds)
     except queue.Empty:
-        raise WorkError(f"{version} did not load within {seconds:g} s") from None
+        raise WorkError(f"{version} was not here and loaded within {seconds:g} s (serve.load_timeout_s)") from None
     if isinstance(found, RaymleError):
         raise found
     if isinstance(found, Exception):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from raymle.data.casts import ARROW
 from raymle.data.sequences import MOST_STEPS
 from raymle.records import Column
+from raymle.serve.base64_files import file_of
 from raymle.serve.limits import Fault, fault
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -70,6 +71,7 @@ _OWN: dict[str, set[type]] = {
     "number": {int, float, type(None)},
     "boolean": {bool, type(None)},
     "timestamp": {type(None)},
+    "image": {type(None)},
     "sequence": set(),
 }
 
@@ -139,4 +141,4 @@ def _show(value: Any) -> str:
     return json.dumps(value)[:80]
 
 
-_CONVERT: dict[str, Convert] = {"number": _number, "boolean": _boolean, "timestamp": _moment}
+_CONVERT: dict[str, Convert] = {"number": _number, "boolean": _boolean, "timestamp": _moment, "image": file_of}

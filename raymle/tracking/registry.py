@@ -107,7 +107,7 @@ def set_alias(
         if current != expected:
             raise ConflictError(
                 f"{name}@{alias} is version {current}, not {expected}: another promotion was first",
-                hint="look at it, then promote again",
+                hint="look at it, then decide again",
             )
         if remember and expected:
             mlflow.set_model_version_tag(name, version, BEFORE_TAG, expected)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +30,9 @@ async def halves(table: pa.Table, call: Call) -> Answer:
 class Client:
     """Calls the app as a server does, and keeps what it sends and what it is told."""
 
-    def __init__(self, predict=halves, *, limits: Limits = QUICK, **options) -> None:
+    def __init__(self, predict=halves, *, limits: Limits = QUICK, page: bool = True, **options) -> None:
         self.told: list[tuple[int, float, int]] = []
-        card = Card(SCHEMA, "churn", lambda: "7", TRANSFORM)
+        card = Card(SCHEMA, "churn", lambda: "7", TRANSFORM, page)
         self.app = application(predict, card, limits=limits, observe=lambda *each: self.told.append(each), **options)
 
     async def ask(self, body=BODY, headers=JSON, *, path="/predict", method="POST", leave_after=None, root=""):
@@ -267,6 +268,17 @@ def test_other_paths_and_methods_are_typed_too(path, method, expected, allowed):
 
 def test_the_page_can_be_left_out():
     assert ask(b"", client=Client(page=False), path="/", method="GET")[0] == 404
+
+
+def test_where_there_are_too_many_the_body_is_not_looked_at():
+    @contextmanager
+    def full():
+        raise Overloaded
+        yield
+
+    status, answered, headers = ask(b"no JSON at all", client=Client(room=full))
+    assert (status, answered["error"]["type"]) == (503, "overloaded")
+    assert headers["retry-after"] == "1"
 
 
 def test_the_document_names_the_prefix_under_which_the_model_is_reached():

@@ -66,7 +66,7 @@ def test_a_replica_is_given_no_more_than_it_can_bear(edited):
 
 
 def test_a_replica_that_has_a_lot_to_do_is_not_called_dead(edited):
-    assert "timeout check 5s" in edited
+    assert "timeout check 3s" in edited
 
 
 def test_a_silent_client_does_not_keep_a_connection_for_an_hour(edited):

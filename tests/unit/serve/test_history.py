@@ -49,14 +49,6 @@ def test_a_challenger_stays_until_it_is_withdrawn():
     assert state(serving(), asked, Event(kind="withdrawn", about=2)).challenger is None
 
 
-def test_a_refused_challenger_gives_back_the_one_in_whose_place_it_came():
-    asked = (serving(), Event(kind="challenger", model=V2, share=0.1), Event(kind="challenger", model=V3, share=0.2))
-    found = state(*asked, Event(kind="refused", about=3, by="a", reason="NaN"))
-    assert (found.challenger.model, found.challenger.share) == (V2, 0.1)
-    assert found.ended.reason == "NaN"
-    assert state(*asked, Event(kind="withdrawn", about=3)).challenger is None
-
-
 def test_a_challenger_that_becomes_champion_is_no_challenger_any_more():
     found = state(serving(), Event(kind="challenger", model=V2, share=0.1), Event(kind="champion", model=V2))
     assert found.challenger is None
