@@ -116,7 +116,7 @@ class Partial:
 
     def _add_numbers(self, name: str, values: pa.Array) -> None:
         for part, numbers in numbers_of(values).items():
-            if not self.schema.series or part in self.schema.series.parts:
+            if self.schema.series is None or part in self.schema.series.parts:
                 self.numbers.setdefault((name, part), Moments()).add(numbers, values.null_count)
 
     def merge(self, other: "Partial") -> Self:

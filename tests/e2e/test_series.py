@@ -53,7 +53,7 @@ class Shell:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))}
         done = subprocess.run(
             [sys.executable, "-m", "raymle", *words],
-            capture_output=True, text=True, cwd=self.folder, env=environment, timeout=250, check=False,
+            capture_output=True, text=True, cwd=self.folder, env=environment, timeout=600, check=False,
         )  # fmt: skip
         assert done.returncode == code, f"raymle {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
