@@ -1,6 +1,7 @@
 """Rows as a model takes them: what the transform gives and the network is called with."""
 
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ PIXELS_AT_ONCE = 1 << 20
 """Each becomes some hundred bytes inside of a network."""
 
 
-class Encoded(NamedTuple):
+@final
+@dataclass(frozen=True)
+class Encoded:
     """Inputs of some rows; ``records.Inputs`` says what stands in which columns."""
 
     numbers: NDArray[np.float32]
@@ -26,10 +29,10 @@ class Encoded(NamedTuple):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def rows(self, which: Any) -> Self:
+    def rows(self, which: Any) -> "Encoded":
         """Return some of the rows: a slice, places or a mask."""
         pixels = None if self.pixels is None else self.pixels[which]
-        return type(self)(self.numbers[which], self.codes[which], pixels)
+        return Encoded(self.numbers[which], self.codes[which], pixels)
 
 
 def step_of(rows: int, inputs: Inputs) -> int:

@@ -217,10 +217,18 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
         role = "drop"
     elif role == "feature" and kind == "text" and name not in data.types and not is_prose(values):
         role, reason = "drop", f"{reason}{_not_words(name, values)}"
-    shape = images.survey((each.as_py() for each in values), data.image) if kind == "image" else None
-    if shape is not None:
-        reason += f", seen as {shape[1]}x{shape[2]} pixels, {'grey' if shape[0] == 1 else 'in colour'}"
+    shape = _shape(name, values, data) if kind == "image" else None
     return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also), shape=shape)
+
+
+def _shape(name: str, values: pa.ChunkedArray, data: DataConfig) -> tuple[int, int, int] | None:
+    """Return what every image of a column is brought to."""
+    if not images.is_bytes(values.type):
+        raise DataError(
+            f"column {name!r} is image by data.types, but holds {values.type}",
+            hint="an image is a file's bytes, or its path from the table's folder",
+        )
+    return images.survey((each.as_py() for each in values), data.image)
 
 
 def _not_words(name: str, values: pa.ChunkedArray) -> str:

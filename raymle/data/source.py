@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -168,7 +169,9 @@ def _of_images(root: str, found: Sequence[str]) -> Source:
 def _with_images(source: Source, root: str, words: Collection[str]) -> Source:
     """Find the columns that name image files; they will be read as the files' bytes."""
     texts = [each.name for each in source.columns if pa.types.is_string(each.type) and each.name not in words]
-    first = next(named(source, texts, rows=image_files.LOOKED_AT), None) if texts else None
+    first = None
+    with suppress(DataError):  # whoever reads all rows says what is wrong with one
+        first = next(named(source, texts, rows=image_files.LOOKED_AT), None) if texts else None
     found = image_files.paths_in(first, root, words=words) if first is not None else ()
     if not found or first is None:
         return source

@@ -40,7 +40,7 @@ def quotes(judged: Judged, bundle: Bundle, splits: Splits) -> list[Quotes]:
     found = shards.quotes(splits)
     if found is None:
         return []
-    private = {each["column"] for each in shards.summary(splits) if each["private"]}
+    private = {each["column"] for each in shards.summary(splits)["columns"] if each["private"]}
     shown = found.select([name for name in found.column_names if name not in private])
     tables = [worst(judged, shown), *(telling(bundle, name, shown[name]) for name in shown.column_names)]
     return [each for each in tables if each.rows]

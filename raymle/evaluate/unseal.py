@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from raymle.errors import ArtifactError, ConflictError, DataError, UsageError
 from raymle.evaluate import gate, ledger
 from raymle.evaluate.evaluator import judge, user_metrics
 from raymle.evaluate.judged import Evaluated, Judged
+from raymle.evaluate.rows import write
 from raymle.model import Bundle, load
 from raymle.model.bundle import named
 from raymle.records import Label, Scored, ScoredRun, Seal, Splits, Trained
@@ -106,7 +106,7 @@ def score(
     opening, part = _spend(store, first.splits_id, sealed, candidates, judged)
     if output:
         rows = _without_images(tables[0], sealed)
-        _write(output, _with_predictions(rows, candidates, judged).filter(pa.array(part)))
+        write(output, _with_predictions(rows, candidates, judged).filter(pa.array(part)))
     if extra:
         judged = [replace(each, extra=extra) for each in judged]
         opening = _add_users_metrics(store, opening, candidates, judged, part)
@@ -285,27 +285,4 @@ def _with_predictions(table: pa.Table, candidates: Sequence[Candidate], judged: 
         for name in predictions.column_names:
             own = name if len(candidates) == 1 else f"{name}_{each.run.run_id}"
             table = table.append_column(own, predictions[name])
-    return table
-
-
-def _write(output: Path, table: pa.Table) -> None:
-    """Write a table whole or not at all."""
-    draft = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}")
-    if output.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        pq.write_table(table, draft)
-    else:
-        import pyarrow.csv
-
-        pyarrow.csv.write_csv(_without_lists(table), draft)
-    draft.replace(output)
-
-
-def _without_lists(table: pa.Table) -> pa.Table:
-    """Write lists as the text that stands for them: a csv has none."""
-    for place, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type):
-            texts = [None if each is None else str(each) for each in table[field.name].to_pylist()]
-            table = table.set_column(place, field.name, pa.array(texts, pa.string()))
     return table

@@ -76,7 +76,7 @@ def raw(module, given, table):
     """What a network gives for raw rows."""
     with torch.no_grad():
         encoded = given.apply(table.combine_chunks().to_batches()[0])
-        return module(**as_inputs(encoded.numbers, encoded.codes, torch.device("cpu"))).numpy()
+        return module(**as_inputs(encoded, torch.device("cpu"))).numpy()
 
 
 def rows(numbers, categories, count=20, seed=0):

@@ -112,7 +112,7 @@ def test_a_linear_network_has_a_weight_for_each_word():
 def test_families_refuse_what_they_cannot_take():
     with pytest.raises(UsageError, match="column 'title' is text, and trees take numbers and categories"):
         fits(ModelConfig(type="trees"), MIXED)
-    with pytest.raises(UsageError, match=r"model\.type lstm is for texts, and no column is one"):
+    with pytest.raises(UsageError, match=r"model\.type lstm is for texts and sequences, and no column is one"):
         fits(ModelConfig(type="lstm"), Inputs(numbers=3))
     with pytest.raises(SpecError, match=r"model\.params\.heads: .*3 heads do not divide a width of 64"):
         parameters(ModelConfig(type="transformer", params={"heads": 3}))

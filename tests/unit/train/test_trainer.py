@@ -15,7 +15,7 @@ from raymle.train.display import display, line
 
 def test_what_comes_later_is_refused_in_a_sentence():
     with pytest.raises(UsageError, match="comes later"):
-        train.check(TrainConfig(), ModelConfig(type="cnn"))
+        train.check(TrainConfig(), ModelConfig(type="cells"))
 
 
 def test_a_loss_of_the_other_task_is_refused(trained):
