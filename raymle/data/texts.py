@@ -73,7 +73,7 @@ def learn(schema: Schema, sample: pa.Table, config: TextConfig, *, folder: str) 
 
 def usual_length(counts: NDArray[np.int64]) -> int:
     """Return how many words 95 of 100 texts have at most; from 1 to 256."""
-    found = np.quantile(counts, SHARE, method="higher") if len(counts) else 1
+    found = np.quantile(counts, SHARE, method="inverted_cdf") if len(counts) else 1
     return int(np.clip(found, 1, LONGEST))
 
 
