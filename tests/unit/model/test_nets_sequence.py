@@ -77,7 +77,7 @@ def test_an_lstm_minds_the_order_and_each_column():
 
 
 def test_an_lstm_without_a_sequence_is_refused():
-    with pytest.raises(UsageError, match="is for sequences, and no column is one"):
+    with pytest.raises(UsageError, match="is for texts and sequences, and no column is one"):
         fits(ModelConfig(type="lstm"), Inputs(numbers=3))
     fits(ModelConfig(type="lstm"), INPUTS)
     fits(ModelConfig(type="mlp"), Inputs(numbers=3))
