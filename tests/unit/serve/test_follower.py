@@ -17,7 +17,7 @@ from raymle.data.shards import load_transform
 from raymle.errors import WorkError
 from raymle.model.build import build
 from raymle.model.bundle import Contents, save
-from raymle.serve import history
+from raymle.serve import history, slot
 from raymle.serve.app import Call
 from raymle.serve.follower import Follower
 from raymle.serve.history import Event, Model
@@ -263,7 +263,7 @@ def test_an_upgrade_without_golden_rows_proves_nothing(lineup, store, version, t
 def test_a_download_that_stalls_is_given_up(lineup, store, version, monkeypatch):
     replica = lineup(load_timeout_s=1)
     asked = version("2")
-    monkeypatch.setattr("raymle.serve.slot.place_of", lambda *_: threading.Event().wait(30))
+    monkeypatch.setattr(slot, "place_of", lambda *_: threading.Event().wait(30))
     want(store, "champion", asked)
     replica.look()
     assert "was not here and loaded within 1 s" in said(store, "refused")[0].reason
