@@ -122,12 +122,20 @@ def timestamp(values: pa.ChunkedArray) -> Facts:
     return found | {"histogram": picture | {"edges": [_moment(each) for each in picture["edges"]]}}
 
 
+def sequence(values: pa.ChunkedArray) -> Facts:
+    """Return how long the lists are, and what is told of all their values as numbers."""
+    lengths = pc.min_max(pc.list_value_length(values)).as_py()
+    told = number(pc.list_flatten(values))
+    return {"shortest": lengths["min"], "longest": lengths["max"], **told}
+
+
 DESCRIBE: dict[str, Callable[[pa.ChunkedArray], Facts]] = {
     "number": number,
     "boolean": category,
     "category": category,
     "text": text,
     "timestamp": timestamp,
+    "sequence": sequence,
 }
 """A new type of column says here what is told of it."""
 

@@ -209,8 +209,9 @@ def test_the_state_is_json_and_comes_back_whole() -> None:
     transform = learned(table(100))
     again = Transform.from_state(json.loads(json.dumps(transform.state())))
     assert again == transform
-    for mine, theirs in zip(again.apply(table(30, 2)), transform.apply(table(30, 2)), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    mine, theirs = again.apply(table(30, 2)), transform.apply(table(30, 2))
+    np.testing.assert_array_equal(mine.numbers, theirs.numbers)
+    np.testing.assert_array_equal(mine.codes, theirs.codes)
 
 
 def test_a_partial_travels_to_another_process() -> None:
