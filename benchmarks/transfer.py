@@ -1,18 +1,23 @@
 """What are another model's weights worth when there are few rows? Digits 0 to 4 are known, 5 to 9 are learned."""
 
-import logging
 import statistics
+import sys
 import tempfile
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from measured import write
 from sklearn.datasets import load_digits
 
-from raymle import Experiment
+from raymle import Experiment, model, parents, tracking, train
+from raymle.ancestry import Parent
+from raymle.config import ModelConfig, TrainConfig
+from raymle.store import open_store
 
 ROWS, SEEDS = (3, 5, 20, 100), (0, 1, 2)
 VALIDATION = 30
@@ -48,36 +53,47 @@ def tables(rows: int, seed: int) -> Tables:
     return Tables(frame[~is_new], few, shuffled[place >= rows + VALIDATION])
 
 
-def experiment(name: str, frame: pd.DataFrame, folder: Path, *, seed: int, pretrained: dict) -> Experiment:
-    """Describe one training."""
-    train = {"epochs": 60, "batch_size": 32, "seed": seed, "early_stopping": None, "pretrained": pretrained}
-    train["optimizer"] = {"learning_rate": 3e-3, "schedule": "warmup"}
-    split = (
-        {"method": "column", "by": "side"}
-        if "side" in frame
-        else {"fractions": {"train": 0.9, "validation": 0.1, "test": 0}}
-    )
-    return Experiment(
-        name=name, data=frame, target="digit", model=MODEL, train=train, split=split, storage=str(folder),
-        evaluate={"metric": "accuracy"},
+def fit(name: str, frame: pd.DataFrame, folder: Path, *, seed: int, parent: Parent | None = None, **given: Any) -> Path:
+    """Prepare a table and train on it; return the bundle."""
+    fractions = {"train": 0.9, "validation": 0.1, "test": 0}
+    split = {"method": "column", "by": "side"} if "side" in frame else {"fractions": fractions}
+    splits = Experiment(name=name, data=frame, target="digit", split=split, storage=str(folder)).prepare()
+    optimizer = {"learning_rate": 3e-3, "schedule": "warmup"}
+    values = {"epochs": 60, "batch_size": 32, "seed": seed, "early_stopping": None, "optimizer": optimizer}
+    config = TrainConfig.model_validate({**values, "pretrained": given})
+    epochs = train.fit(
+        config, ModelConfig(**MODEL), splits, metric="accuracy", folder=str(folder), out=folder / "bundles" / name,
+        parent=parent,
     )  # fmt: skip
+    while True:
+        try:
+            next(epochs)
+        except StopIteration as end:
+            return Path(end.value.bundle)
+
+
+def accuracy(bundle: Path, test: pd.DataFrame) -> float:
+    """Return the share of rows that are told right."""
+    loaded = model.load(bundle)
+    told = np.array(loaded.schema.classes)[loaded.predict(pa.Table.from_pandas(test, preserve_index=False)).argmax(1)]
+    return float((told == test["digit"].to_numpy()).mean())
 
 
 def accuracies(folder: Path, seed: int) -> dict[tuple[int, str], float]:
     """Train the source, then each way with each number of rows; return the accuracies on rows that none has seen."""
-    source = experiment("known", tables(1, seed).source, folder, seed=seed, pretrained={}).train()
+    source = fit("known", tables(1, seed).source, folder, seed=seed)
+    kept = parents.keep(tracking.MemoryRun("known"), open_store(str(folder)), parents.Found(source), "source")
     found = {}
     for rows, (way, given) in product(ROWS, WAYS.items()):
-        made = tables(rows, seed)
-        pretrained = {**given, "from": source.id} if given else {}
-        run = experiment("new", made.few, folder, seed=seed, pretrained=pretrained).train()
-        found[rows, way] = run.evaluate(made.test).metrics["accuracy"]
+        made, name = tables(rows, seed), f"{rows} {way.partition(':')[0]}"
+        bundle = fit(name, made.few, folder, seed=seed, parent=kept if given else None, **given)
+        found[rows, way] = accuracy(bundle, made.test)
+        print(f"seed {seed}, {rows} rows, {way}: {found[rows, way]:.3f}", file=sys.stderr)
     return found
 
 
 def main() -> None:
     """Measure and write the page."""
-    logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as name:
         found = [accuracies(Path(name, str(seed)), seed) for seed in SEEDS]
     lines = [

@@ -40,12 +40,23 @@ def parent(splits, tmp_path_factory):
     return first, Parent(asked="last", folder="pretrained/1", storage=str(place), version="1")
 
 
-@pytest.mark.parametrize("pretrained", [{"trainable": ["layers.6"]}, {"unfreeze": 1, "layer_decay": 0.5}])
-def test_two_workers_begin_with_the_same_weights_and_give_what_one_gives(cluster, splits, parent, tmp_path, pretrained):
+SLOWLY = {"unfreeze": 1, "layer_decay": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "backend"),
+    [({"trainable": ["layers.6"]}, "ddp"), (SLOWLY, "ddp"), (SLOWLY, "horovod")],
+)
+def test_two_workers_begin_with_the_same_weights_and_give_what_one_gives(
+    cluster, splits, parent, tmp_path, pretrained, backend
+):
+    if backend == "horovod":
+        pytest.importorskip("horovod.torch", reason="`make horovod` builds it")
     first, kept = parent
     given = {"pretrained": {"from": "last", **pretrained}}
     _, one = fit(splits, tmp_path / "one", kept, **given)
-    reports, two = fit(splits, tmp_path / "two", kept, workers=2, **given)  # an epoch proves that they are in step
+    # every epoch proves that the workers are in step
+    reports, two = fit(splits, tmp_path / "two", kept, workers=2, backend=backend, **given)
     assert (len(reports), two.workers) == (3, 2)
     before, alone, together = map(weights, (first, one, two))
     for name, value in together.items():
