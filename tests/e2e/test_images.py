@@ -162,5 +162,5 @@ def test_what_is_wrong_with_a_folder_is_said_before_a_run_begins(raymle: Shell, 
     (bad / "bar" / "cut.png").write_bytes(file_of(picture())[:90])
     before = sorted((raymle.folder / "runs" / "runs").iterdir())
     assert "bar/cut.png is cut off" in raymle("train", "data.source=bad", code=3).err
-    assert "trees take numbers" in raymle("train", "model.type=trees", code=2).err
+    assert "trees take numbers" in raymle("train", "model={type: trees}", code=2).err
     assert sorted((raymle.folder / "runs" / "runs").iterdir()) == before
