@@ -48,7 +48,6 @@ bench:
 	$(BIN)/python benchmarks/batch.py
 	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/upgrade.py
-	$(BIN)/python benchmarks/images.py
 
 clean:
 	rm -rf .venv build dist

@@ -107,15 +107,14 @@ def conclude(
     )  # fmt: skip
     clock.lap("evaluate")
     trained = Trained(
-        run_id=run.id, name=spec.name, status="finished", task=splits.data_schema.kind,
+        run_id=run.id, name=spec.name, status="finished", task=splits.data_schema.task,
         metric=decisive(spec, splits.data_schema), metrics={"validation": evaluated.metrics},
         intervals=evaluated.intervals, bundle=str(bundle), splits_id=splits.id, rows=dict(splits.rows),
         seconds={"train": fitted.seconds, **clock.seconds()}, execution=execution.kind, model=spec.model.type,
         parameters=fitted.parameters, workers=fitted.workers, threads=fitted.threads, stacked=fitted.stacked,
         epochs=fitted.epochs,
-        best_epoch=fitted.best_epoch,
-        warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study, parent=parent,
-        pretrained=fitted.pretrained,
+        best_epoch=fitted.best_epoch, warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study,
+        parent=parent,
     )  # fmt: skip
     shelf.save(store, trained, spec)
     training.forget(store, run.id)

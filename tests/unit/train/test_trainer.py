@@ -13,9 +13,16 @@ from raymle.records import Epoch
 from raymle.train.display import display, line
 
 
-def test_what_comes_later_is_refused_in_a_sentence():
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({"pretrained": {"from": "last"}}, "mlp"),
+        ({}, "cnn"),
+    ],
+)
+def test_what_comes_later_is_refused_in_a_sentence(values, kind):
     with pytest.raises(UsageError, match="comes later"):
-        train.check(TrainConfig(), ModelConfig(type="cells"))
+        train.check(TrainConfig.model_validate(values), ModelConfig(type=kind))
 
 
 def test_a_loss_of_the_other_task_is_refused(trained):
