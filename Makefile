@@ -48,6 +48,7 @@ bench:
 	$(BIN)/python benchmarks/batch.py
 	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/upgrade.py
+	$(BIN)/python benchmarks/images.py
 
 clean:
 	rm -rf .venv build dist

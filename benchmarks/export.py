@@ -68,7 +68,7 @@ def model_alone(bundle: Bundle) -> dict[int, float]:
 
 
 def predicted(bundle: Bundle, arrays: Encoded, _: int) -> object:
-    return bundle.predict_arrays(*arrays)
+    return bundle.predict_encoded(arrays)
 
 
 def lines(answer: dict, alone: dict[str, dict[int, float]]) -> list[str]:

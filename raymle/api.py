@@ -12,6 +12,7 @@ from raymle import reproduce as reproducing
 from raymle.comparing import compare as compare
 from raymle.config import DataConfig, EvaluateConfig, Spec
 from raymle.data import TABLE, shards
+from raymle.data import summary as describing
 from raymle.delivery import export as export
 from raymle.delivery import plan_predict as plan_predict
 from raymle.delivery import predict as predict
@@ -66,10 +67,17 @@ class Experiment:
         with attempt.untouched(self.spec.storage) as store, runtime.connected(execution):
             return pipeline.prepare(self.spec, store, self._table, execution)
 
-    def show(self) -> dict[str, Any]:
-        """Return each column's type, role and statistics, and how many rows are on each side."""
+    def show(self, *, output: str | Path | None = None) -> dict[str, Any]:
+        """Return each column's type, role and statistics, the target's balance, what looks wrong, and rows by side.
+
+        Everything but the row counts comes from samples of train and validation. ``output`` is an HTML file to write
+        the same into.
+        """
         splits = self.prepare()
-        return {"columns": shards.summary(splits), "rows": splits.rows}
+        shown = describing.shown(self.spec.name, splits)
+        if output is not None:
+            describing.write(Path(output), shown)
+        return shown
 
     def train(
         self, *, key: str | None = None, resume: str | None = None, take_over: bool = False, **overrides: Any

@@ -171,7 +171,7 @@ def _quantized(onnx: Path, out: Path, rows: Validation | None) -> Path:
         arrays = shards.load(rows.splits, "validation")
         draw = np.random.default_rng(CALIBRATION_SEED)
         places = arrays.order[np.sort(draw.permutation(len(arrays.order))[: quantized.CALIBRATION_ROWS])]
-        quantized.static(onnx / ONNX, draft / ONNX, arrays.numbers[places], arrays.codes[places])
+        quantized.static(onnx / ONNX, draft / ONNX, arrays.rows(places))
     else:
         quantized.dynamic(onnx / ONNX, draft / ONNX)
     contents = original.contents.model_copy(update={"quantized": kind, "parity": None})

@@ -23,7 +23,8 @@ from raymle.model.bundle import ONNX, WEIGHTS
 from raymle.model.contents import FORMAT
 
 FOLDER = "native"
-TRIED_ROWS = 4096
+TRIED_ROWS, FEWER_ROWS = 4096, 256
+"""Drawn rows that are predicted both ways; fewer where a row is large."""
 ALONE = 8
 """Golden rows that are predicted one by one too: a network of the user's may go another way for a single row."""
 TREES = "LightGBM's own predictor is used for trees"
@@ -129,7 +130,8 @@ def parity(original: Bundle, model: bytes) -> float:
     raw = session.predictor(model, original.contents.inputs, original.contents.outputs)
     other = replace(original, raw=raw, runtime="onnx")
     known = golden.rows(original.schema, original.transform)
-    drawn = examples.rows(original.schema, original.transform, TRIED_ROWS, seed=1)
+    tried = TRIED_ROWS if original.contents.inputs.is_table else FEWER_ROWS
+    drawn = examples.rows(original.schema, original.transform, tried, seed=1)
     single = [known.slice(place, 1) for place in np.linspace(0, known.num_rows - 1, ALONE, dtype=int)]
     distances = np.concatenate([_apart(original, other, table) for table in (known, drawn, *single)])
     worst = float(distances.max())  # NaN if one is

@@ -107,14 +107,15 @@ def conclude(
     )  # fmt: skip
     clock.lap("evaluate")
     trained = Trained(
-        run_id=run.id, name=spec.name, status="finished", task=splits.data_schema.task,
+        run_id=run.id, name=spec.name, status="finished", task=splits.data_schema.kind,
         metric=decisive(spec, splits.data_schema), metrics={"validation": evaluated.metrics},
         intervals=evaluated.intervals, bundle=str(bundle), splits_id=splits.id, rows=dict(splits.rows),
         seconds={"train": fitted.seconds, **clock.seconds()}, execution=execution.kind, model=spec.model.type,
         parameters=fitted.parameters, workers=fitted.workers, threads=fitted.threads, stacked=fitted.stacked,
         epochs=fitted.epochs,
-        best_epoch=fitted.best_epoch, warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study,
-        parent=parent,
+        best_epoch=fitted.best_epoch,
+        warnings=(*splits.warnings, *advice(spec, splits), *fitted.warnings), study=study, parent=parent,
+        pretrained=fitted.pretrained,
     )  # fmt: skip
     shelf.save(store, trained, spec)
     training.forget(store, run.id)

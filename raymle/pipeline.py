@@ -6,9 +6,10 @@ data.prepare  ->  train.fit or tune.search  ->  evaluate.validation  ->  a bundl
 from collections.abc import Callable, Collection, Generator
 from typing import Any
 
-from raymle import data, evaluate, runtime, tracking, tune
+from raymle import data, evaluate, parents, runtime, tracking, tune
 from raymle import resume as resuming
 from raymle import train as training
+from raymle.ancestry import Parent
 from raymle.attempt import Clock, once, recorded, untouched
 from raymle.config import Spec
 from raymle.outcome import adopt, choose, conclude
@@ -39,10 +40,12 @@ def train(
             return earlier
         begun = resuming.unfinished(store, resume, spec, take_over=take_over) if resume else None
         key = keys.of(store, begun) if begun else key
+        start = parents.begin(spec, store, begun)
         with runtime.starting(execution) as ray:
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
+            training.fits(spec.model, splits)
             known = resuming.prepare(store, begun, splits, spec.folder) if begun else set()
             with recorded(
                 spec,
@@ -55,14 +58,15 @@ def train(
                 resumed=begun,
                 take_over=take_over,
             ) as run:
-                epochs = fit(spec, store, splits, run.id)
+                parent = parents.keep(run, store, start, spec.train.pretrained.source)
+                epochs = fit(spec, store, splits, run.id, parent)
                 ray.wait()
                 with resuming.stopping(store, run.id, keeps=training.keeps(spec.train, spec.model)):
                     fitted, history = follow(epochs, run, training.most_epochs(spec.train, spec.model), known)
                 ray.let_go()
                 store.publish(f"runs/{run.id}/bundle")
                 clock.lap("train")
-                outcome = fitted, history
+                outcome = parents.warned(fitted, spec, store, splits), history
                 return conclude(spec, store, splits, run, outcome, execution=execution, clock=clock)
 
 
@@ -87,21 +91,24 @@ def search(
             return earlier
         begun = resuming.study(store, resume, spec, take_over=take_over) if resume else None
         key = keys.held_by(store, begun) if begun else key
+        start = parents.begin(spec, store, begun)
         with runtime.starting(execution) as ray:
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
             metric = decisive(spec, splits.data_schema)
             tune.objectives(spec, metric)
+            tune.fits(spec, splits)
             if begun:
                 resuming.same_data(store, begun, splits)
             with recorded(
                 spec, store, splits, kind="study", key=key, execution=execution, clock=clock,
                 resumed=begun, take_over=take_over,
             ) as run:  # fmt: skip
+                parent = parents.keep(run, store, start, spec.train.pretrained.source)
                 tune.warm()
                 ray.wait()
-                found = tune.search(config, spec, splits, metric=metric, store=store, run=run)
+                found = tune.search(config, spec, splits, metric=metric, store=store, run=run, parent=parent)
                 ray.let_go()
                 clock.lap("search")
                 tune.write_report(store, run.id, found.progress, name=spec.name)
@@ -125,13 +132,15 @@ def prepare(
     )  # fmt: skip
 
 
-def fit(spec: Spec, store: Store, splits: Splits, run_id: str) -> Generator[Epoch, None, Fitted]:
+def fit(
+    spec: Spec, store: Store, splits: Splits, run_id: str, parent: Parent | None = None
+) -> Generator[Epoch, None, Fitted]:
     """Train one model, its bundle in the run's folder."""
     return training.fit(
         spec.train, spec.model, splits,
         metric=decisive(spec, splits.data_schema), folder=spec.folder, storage=spec.storage, run=run_id,
         out=store.root / "runs" / run_id / "bundle",
-        transforms=spec.data.transforms,
+        transforms=spec.data.transforms, parent=parent,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import os
 from difflib import get_close_matches
 from typing import Any
 
-from raymle import data, evaluate, runtime, tune
+from raymle import data, evaluate, parents, runtime, tune
 from raymle import train as training
 from raymle.config import Spec, TuneConfig, WorkersRange
 from raymle.errors import ResourceError, SpecError, UsageError
@@ -44,13 +44,13 @@ def why_ray(spec: Spec) -> str:
 
 def locate(spec: Spec, source: Any = None) -> data.Source:
     """Find the source, so that a missing file is the first thing that is told."""
-    words = data.words(spec.data, by=spec.split.by)
+    words = data.words(spec.data, by=spec.split.column)
     return data.resolve(source if source is not None else spec.data.source, folder=spec.folder, words=words)
 
 
 def place(spec: Spec, found: data.Source | None, *, needs_ray: str = "") -> Execution:
     """Decide where the work runs; without a source there is nothing to prepare."""
-    remote = any("://" in name for name in found.files) if found else False
+    remote = any("://" in name for name in (*found.files, found.root)) if found else False
     decoded = found.bytes if found else 0
     execution = runtime.decide(spec.cluster, needs_ray=needs_ray, decoded_bytes=decoded, remote=remote)
     wanted, have = training.count(spec.train) * spec.train.resources.cpu, os.cpu_count() or 1
@@ -70,11 +70,12 @@ def decisive(spec: Spec, schema: Schema) -> str:
 def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     """Check everything and say what a verb would do; nothing is started, nothing is written."""
     check(spec)
+    parents.find(spec)
     search = tune.check(spec) if verb == "tune" else None
     needs_ray = "a search runs on Ray Tune" if verb == "tune" else why_ray(spec)
     found = locate(spec, source)
     execution = place(spec, found, needs_ray=needs_ray)
-    schema = data.infer(found, spec.data, by=spec.split.by)
+    schema = data.infer(found, spec.data, by=spec.split.column)
     evaluate.check(spec.evaluate, spec.promote, schema, folder=spec.folder)
     rows = found.bytes // max(1, 8 * len(schema.columns))
     trials = search.trials if search else 1
@@ -82,12 +83,12 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     if search and search.budget.minutes:
         seconds = min(seconds, 60 * search.budget.minutes)
     price = prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour) or 0.0
-    what = f"{spec.model.type} predicts {schema.target} ({schema.task}) from {len(schema.features)} columns"
+    what = f"{spec.model.type} predicts {schema.target} ({schema.kind}) from {len(schema.features)} columns"
     steps = (
         f"prepare {found.name}, about {found.bytes / 2**20:.1f} MB once decoded",
         f"split by {spec.split.method}, the test rows sealed",
         _trials(spec, search, execution) if search
-        else f"train at most {spec.train.epochs} epochs with {spec.train.workers} worker(s)",
+        else f"train at most {spec.train.epochs} epochs with {spec.train.workers} worker(s)" + _begun(spec),
         f"evaluate on validation, and record in {spec.storage}",
     )  # fmt: skip
     return Plan(
@@ -97,9 +98,15 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     )  # fmt: skip
 
 
+def _begun(spec: Spec) -> str:
+    """Say where the first weights come from; empty when it is the seed."""
+    source = spec.train.pretrained.source
+    return f", beginning with the weights of {source}" if source else ""
+
+
 def inferred(spec: Spec) -> Schema:
     """Return what each column is, without the classes, which nobody has counted."""
-    return data.infer(locate(spec), spec.data, by=spec.split.by)
+    return data.infer(locate(spec), spec.data, by=spec.split.column)
 
 
 def _trials(spec: Spec, search: TuneConfig, execution: Execution) -> str:

@@ -2,68 +2,24 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-ColumnType = Literal["number", "category", "boolean", "text", "image", "timestamp", "sequence"]
-Role = Literal["feature", "target", "key", "group", "time", "split", "drop"]
+from raymle.ancestry import Pretrained as Pretrained
+from raymle.columns import Column as Column
+from raymle.columns import ColumnType as ColumnType
+from raymle.columns import ImageInput as ImageInput
+from raymle.columns import Inputs as Inputs
+from raymle.columns import Role as Role
+from raymle.columns import Schema as Schema
+from raymle.columns import SequenceInput as SequenceInput
+from raymle.columns import Series as Series
+from raymle.columns import Task as Task
+from raymle.columns import TextInput as TextInput
+from raymle.record import Record as Record
+
 Status = Literal["running", "finished", "failed", "killed"]
 Label = Literal["test", "validation"]
 Metrics = dict[str, float]
-
-
-class Record(BaseModel):
-    """A frozen set of facts; ``model_dump_json`` and ``model_validate_json`` are its file."""
-
-    model_config = ConfigDict(
-        extra="ignore",  # a newer version may have written more
-        frozen=True,
-        ser_json_inf_nan="constants",  # null would not be read back
-    )
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in self)
-        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
-
-
-class Column(Record):
-    """One column of the source: its type, what it is for, and why we think so."""
-
-    name: str
-    type: ColumnType
-    role: Role
-    reason: str = ""
-    also: tuple[Role, ...] = ()
-    """Further roles: a key's column may also be the group or the time."""
-
-
-class Schema(Record):
-    """The contract that later rows are held against; kept with the model."""
-
-    columns: tuple[Column, ...]
-    target: str
-    task: Literal["classification", "regression"]
-    classes: tuple[str, ...] = ()
-    positive: str | None = None
-    deciding: tuple[str, ...] = ()
-    """The source's columns that decide which side a row is on, sorted: the key or group, or all but the target."""
-
-    @property
-    def features(self) -> tuple[Column, ...]:
-        """The columns a model sees, in order."""
-        return tuple(column for column in self.columns if column.role == "feature")
-
-    def named(self, role: Role) -> tuple[str, ...]:
-        """Names of the columns with that role, in order."""
-        return tuple(column.name for column in self.columns if role in {column.role, *column.also})
-
-
-class Inputs(Record):
-    """How wide a model's inputs are: how many numbers, and how many codes each category has; code 0 is unseen."""
-
-    numbers: int
-    categories: tuple[int, ...] = ()
 
 
 class Drift(Record):
@@ -126,6 +82,7 @@ class Fitted(Record):
     stacked: bool = False
     """Whether it was trained in a stack, by an arithmetic of its own."""
     warnings: tuple[str, ...] = ()
+    pretrained: Pretrained | None = None
 
 
 class Trained(Record):
@@ -134,10 +91,10 @@ class Trained(Record):
     run_id: str
     name: str
     status: Status
-    task: Literal["classification", "regression"]
+    task: Task
     metric: str
     metrics: dict[str, Metrics]
-    intervals: dict[str, tuple[float, float]] = {}
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     bundle: str
     splits_id: str
     rows: dict[str, int]
@@ -153,6 +110,7 @@ class Trained(Record):
     best_epoch: int = 0
     parent: str | None = None
     warnings: tuple[str, ...] = ()
+    pretrained: Pretrained | None = None
     study: "Study | None" = None
 
 
@@ -180,7 +138,7 @@ class ScoredRun(Record):
 
     run_id: str
     metrics: Metrics
-    intervals: dict[str, tuple[float, float]] = {}
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     label: Label
 
 
@@ -295,4 +253,4 @@ class Plan(Record):
     steps: tuple[str, ...] = ()
     seconds: float | None = None
     dollars: float = 0.0
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from raymle import data, native, tune
+from raymle import data, native, parents, tune
 from raymle.errors import ConflictError
 from raymle.store import Store, open_store
 from raymle.tracking import notes, shelf, studies
@@ -30,7 +30,7 @@ def remove(refs: Sequence[str], *, storage: str = "runs", force: bool = False) -
         if run_id in whole:
             store.remove(f"studies/{run_id}")
     freed = data.garbage(store, {trained.splits_id for trained in shelf.every(store)} | shelf.held(store))
-    return [*gone, *(f"shards {splits_id}" for splits_id in freed)]
+    return [*gone, *(f"shards {splits_id}" for splits_id in freed), *parents.garbage(store)]
 
 
 def _meant(store: Store, ref: str) -> Iterator[str]:

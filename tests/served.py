@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
+from raymle.data.images import to_pixels
 from raymle.data.transform import Category, Number, Transform
 from raymle.records import Column, Schema
 from raymle.serve.limits import Limits
@@ -31,6 +32,14 @@ SCHEMA = Schema(
     classes=("no", "yes"),
 )
 NUMBERS = SCHEMA.model_copy(update={"task": "regression", "classes": ()})
+PHOTOS = SCHEMA.model_copy(
+    update={
+        "columns": (
+            Column(name="photo", type="image", role="feature", shape=(1, 8, 8)),
+            Column(name="churned", type="category", role="target"),
+        )
+    }
+)
 TRANSFORM = Transform(
     numbers=(
         Number(column="amount", mean=20.0, std=5.0, fill=20.0),
@@ -57,6 +66,9 @@ class Model:
         from raymle.serve.app import Answer
 
         self.working += 1
+        if "photo" in table.column_names:
+            light = to_pixels(table["photo"].combine_chunks()).mean(axis=1) / 255
+            return Answer(np.column_stack([1 - light, light]), "7")
         try:
             if SLOW_PLAN in table["plan"].to_pylist():
                 await asyncio.sleep(600)
@@ -74,7 +86,7 @@ def app(schema: Schema = SCHEMA, *, tokens: Path | None = None):
     from raymle.serve.app import Card, application
 
     model = Model(schema)
-    card = Card(schema, "churn", lambda: "7", TRANSFORM)
+    card = Card(schema, "churn", lambda: "7", None if schema is PHOTOS else TRANSFORM)
     auth = Tokens(tokens) if tokens else None
     return application(model.predict, card, limits=SMALL, auth=auth, metrics=model.metrics)
 
@@ -111,11 +123,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tokens", type=Path)
     parser.add_argument("--numbers", action="store_true")
+    parser.add_argument("--photos", action="store_true")
     asked = parser.parse_args()
     listening = socket.create_server(("127.0.0.1", 0), backlog=200)
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()
-    config = uvicorn.Config(app(NUMBERS if asked.numbers else SCHEMA, tokens=asked.tokens), log_level="warning")
+    schema = PHOTOS if asked.photos else NUMBERS if asked.numbers else SCHEMA
+    config = uvicorn.Config(app(schema, tokens=asked.tokens), log_level="warning")
     uvicorn.Server(config).run([listening])
 
 

@@ -1,14 +1,21 @@
 """``raymle data``: look at the data and its splits; no sealed row is read."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raymle.cli.answer import Answer, table, verb
 from raymle.cli.options import Json, Profile, SpecWords, experiment
+from raymle.errors import UsageError
 
 if TYPE_CHECKING:
     from raymle import records
+
+MOST_COLUMNS, MOST_FINDINGS, WIDEST = 60, 20, 60
+Output = Annotated[
+    Path | None, typer.Option("--output", metavar="FILE", help="Write an HTML page with histograms as well.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -19,14 +26,43 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="data")
 
 
-def show(words: SpecWords = None, profile: Profile = None, json: Json = False) -> Answer:
-    """Show each column's type, role, statistics and whether it looks private; no test row is counted."""
-    summary = experiment(words, profile).show()
-    columns: list[dict[str, Any]] = summary["columns"]
-    heads = list(dict.fromkeys(head for column in columns for head in column))
-    text = table(heads, [[_shown(column.get(head)) for head in heads] for column in columns])
-    rows = ", ".join(f"{count:,} {side}" for side, count in summary["rows"].items())
-    return Answer(summary, f"{text}\n\nrows: {rows}", json)
+def show(words: SpecWords = None, output: Output = None, profile: Profile = None, json: Json = False) -> Answer:
+    """Show each column's type, role and statistics, and what looks wrong; no test row is looked at.
+
+    Leakage, private-looking columns, ids, constants and columns that say the same are told with what to do.
+    """
+    if output and output.is_dir():
+        raise UsageError(f"--output {output} is a folder", hint="name a file, such as data.html")
+    document = experiment(words, profile).show(output=output)
+    return Answer(document, _show_text(document), json, note=f"page: {output}" if output else "")
+
+
+def _show_text(document: dict[str, Any]) -> str:
+    """Write a line for each column, then the findings."""
+    from raymle.data.summary import brief, share
+
+    columns, findings = document["columns"], document["findings"]
+    lines = [
+        (each["column"], each["type"], each["role"], share(each["missing"]) if "missing" in each else "",
+         each.get("distinct"), _cut(brief(each)))
+        for each in columns[:MOST_COLUMNS]
+    ]  # fmt: skip
+    rows = ", ".join(f"{count:,} {side}" for side, count in document["rows"].items())
+    sampled = " and ".join(f"{count:,} {side}" for side, count in document["sampled"].items())
+    parts = [table(("column", "type", "role", "missing", "distinct", "values"), lines), ""]
+    if len(columns) > MOST_COLUMNS:
+        parts.insert(1, f"and {len(columns) - MOST_COLUMNS:,} more columns: --output data.html, or --json")
+    parts.append(f"rows: {rows}; figures are of a sample of {sampled} rows")
+    parts += [f"left out: {each}" for each in document["left_out"]]
+    if findings:
+        parts += ["", *(f"- {each['text']}" for each in findings[:MOST_FINDINGS])]
+    if len(findings) > MOST_FINDINGS:
+        parts.append(f"and {len(findings) - MOST_FINDINGS:,} more: --output data.html, or --json")
+    return "\n".join(parts)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
 
 
 def split(words: SpecWords = None, profile: Profile = None, json: Json = False) -> Answer:
@@ -44,9 +80,3 @@ def _split_text(splits: "records.Splits") -> str:
         found = [(drift.column, drift.split, drift.psi, drift.statistic, drift.p_value) for drift in apart]
         lines += ["", "furthest from train:", table(("column", "split", "psi", "statistic", "p"), found)]
     return "\n".join(lines)
-
-
-def _shown(value: Any) -> object:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    return f"{value:.4g}" if isinstance(value, float) else value

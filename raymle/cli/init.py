@@ -32,7 +32,9 @@ def init(
     target: Annotated[str | None, typer.Option("--target", metavar="T", help="The column to predict.")] = None,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The spec to write.")] = Path("raymle.yaml"),
-    template: Annotated[str | None, typer.Option("--template", metavar="NAME", hidden=True)] = None,
+    template: Annotated[
+        str | None, typer.Option("--template", metavar="NAME", help="Begin with a complete example and its data.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a spec that is there.")] = False,
     json: Json = False,
 ) -> Answer:
@@ -41,9 +43,12 @@ def init(
     What was inferred stands beside it as comments; a JSON Schema for your editor goes to .raymle/.
     """
     if template is not None:
-        raise UsageError("templates come later", hint="raymle init DATA --target T")
+        return _from_template(template, output.parent, force=force, json=json)
     if data is None or target is None:
-        raise UsageError("init needs the data and its target", hint="raymle init churn.csv --target churned")
+        raise UsageError(
+            "init needs the data and its target, or a template",
+            hint="raymle init churn.csv --target churned, or raymle init --template flights",
+        )
     if output.exists() and not force:
         raise ConflictError(f"{output} is there already", hint="--force writes over it, --output elsewhere")
     from raymle.data.infer import infer_roles
@@ -58,6 +63,14 @@ def init(
     document = {"spec": str(output), "schema": str(written), "task": schema.task, "columns": columns}
     note = f"wrote {output}; look at its comments, then: raymle train"
     return Answer(document, text.rstrip(), json, note=f"{note} {output}" * (str(output) != "raymle.yaml") or note)
+
+
+def _from_template(name: str, folder: Path, *, force: bool, json: bool) -> Answer:
+    from raymle.cli import templates
+
+    written = [os.path.relpath(path) for path in templates.make(name, folder, force=force)]
+    text = "\n".join(f"wrote {path}" for path in written)
+    return Answer({"template": name, "written": written}, text, json, note="next: raymle data show, then raymle train")
 
 
 def write(output: Path, text: str) -> Path:
@@ -83,13 +96,19 @@ def spec_text(schema: "Schema", *, name: str, source: str, is_small: bool = Fals
         f"  source: {_yaml(source)}",
         f"  target: {_yaml(schema.target)}  # {about}",
         *_suggestions(schema),
-        "model: {type: mlp}  # or linear, trees, or your own as module:factory",
+        f"model: {{type: {_family(schema)}, or your own as module:factory",
         f"train: {{{SMALL_TRAIN if is_small else 'epochs: 5'}}}  # at most; it stops when validation gets no better",
         "",
         "# What each column is taken for; `types: {column: type}` under data overrules it.",
         *_commented(table(("column", "type", "role", "why"), map(_described, schema.columns))),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _family(schema: "Schema") -> str:
+    if any(column.type == "image" for column in schema.features):
+        return "cnn}  # or resnet, mlp, linear"
+    return "mlp}  # or linear, trees"
 
 
 def _suggestions(schema: "Schema") -> list[str]:

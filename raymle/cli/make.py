@@ -84,7 +84,12 @@ def trained(run: "api.Run", *, as_json: bool) -> Answer:
     if not record.rows["test"]:
         next_steps = f"next: raymle runs show {record.run_id}{where}    (no rows are sealed: there is no final score)"
     note = "\n".join([*(f"warning: {each}" for each in record.warnings), next_steps])
-    return Answer(trained_document(record), trained_text(record), as_json, note=note)
+    return Answer(trained_document(record) | pretrained_document(record), trained_text(record), as_json, note=note)
+
+
+def pretrained_document(record: "records.Trained") -> dict[str, Any]:
+    """Return what a run began with, if that was another model."""
+    return {"pretrained": record.pretrained.model_dump(mode="json")} if record.pretrained else {}
 
 
 def trained_document(record: "records.Trained") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raymle.cli.answer import Answer, table, verb
-from raymle.cli.make import trained_document, trained_text
+from raymle.cli.make import pretrained_document, trained_document, trained_text
 from raymle.cli.options import Json, Profile, RunName, Storage, home
 from raymle.errors import SetupError
 
@@ -50,12 +50,18 @@ def show(run: RunName, storage: Storage = None, json: Json = False) -> Answer:
     made_again = notes.reproduced(store, run_id)
     document = {
         **trained_document(record),
+        **pretrained_document(record),
         "spec": spec.model_dump(mode="json"),
         "reproduced": made_again.model_dump(mode="json") if made_again else None,
     }
     report = store.root / "runs" / run_id / "report.html"
     reason = shelf.reason(store, run_id)
     text = trained_text(record) + (f"\n\nwhy it {record.status}: {reason}" if reason else "")
+    if found := record.pretrained:
+        head, *rows = found.table
+        parent = found.parent.run_id or found.parent.asked
+        about = [f"pretrained from {parent}, version {found.parent.version[:12]}", *found.classes, *found.notes]
+        text += "\n\n" + "\n".join([*about, "", table(head, rows)])
     text += f"\n\nreproduced: {made_again.verdict} at {made_again.at}" if made_again else ""
     return Answer(document, text, json, note=f"report: {report}" if report.exists() else "")
 

@@ -1,11 +1,14 @@
 """The ``data`` and ``split`` sections: what is read, what each column means, who goes where."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from raymle.config.base import Reference, Section
 
+STEP = re.compile(r"^(\d+) ?(s|min|h|d|w|month|year)$")
+"""Time between two moments."""
 ColumnType = Literal["number", "category", "boolean", "text", "image", "timestamp", "sequence"]
 Task = Literal["classification", "regression", "anomaly", "forecast"]
 
@@ -19,11 +22,57 @@ def _names(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=tuple[str, ...] | str | None)]
 
 
+class TextConfig(Section):
+    """How the words of text columns become codes."""
+
+    vocabulary: int = Field(1 << 15, ge=256, le=1 << 22)
+    """How many codes there are; words are hashed into them, and 0 stands after a text's end."""
+    length: int | None = Field(None, ge=1, le=2048)
+    """Most words of a text; null takes as many as 95 of 100 texts have, at most 256."""
+    tokenizer: str | None = None
+    """A Hugging Face tokenizer.json in place of hashed words; needs the extra `text`."""
+
+
+Side = Annotated[int, Field(ge=4, le=1024)]
+
+
+class ImageConfig(Section):
+    """What images are brought to before a network sees them."""
+
+    size: tuple[Side, Side] | None = None
+    """Height and width in pixels; null takes the median of those looked at, at most 64 a side."""
+    channels: Literal[1, 3] | None = None
+    """1 is grey, 3 are red, green and blue; null is 1 when all that were looked at are grey."""
+
+
+class SeriesConfig(Section):
+    """How moments become windows, for a forecast."""
+
+    window: int = Field(24, ge=1, le=10_000)
+    """How many steps back a forecast sees."""
+    horizon: int = Field(1, ge=1, le=10_000)
+    """How many steps ahead the target is."""
+    step: str | float = "auto"
+    """Time between two moments: 15min, 1h, 7d, 1month, or a number where data.time is one; auto: the commonest."""
+    season: int | Literal["auto"] = "auto"
+    """Steps until the series repeats itself, at most window: auto takes 24 of an hour, 7 of a day, 12 of a month."""
+
+    @model_validator(mode="after")
+    def _step_and_season(self) -> Self:
+        if isinstance(self.step, str) and self.step != "auto" and not STEP.match(self.step):
+            raise ValueError(f"step {self.step!r} is not a time such as 15min, 1h, 7d or 1month, nor auto")
+        if isinstance(self.step, float) and self.step <= 0:
+            raise ValueError(f"step is {self.step:g}; it must be over 0")
+        if isinstance(self.season, int) and not 1 <= self.season <= self.window:
+            raise ValueError(f"season is {self.season}; it must be from 1 to window, {self.window}")
+        return self
+
+
 class DataConfig(Section):
     """Where the rows are and what their columns mean."""
 
     source: str = Field(min_length=1)
-    """A file, glob, folder or URI: parquet, csv or newline JSON."""
+    """A file, glob, folder or URI: parquet, csv or newline JSON, or images in a sub-folder for each class."""
     target: str = Field(min_length=1)
     """The column to predict."""
     task: Task | None = None
@@ -38,8 +87,39 @@ class DataConfig(Section):
     """Columns to leave out."""
     types: dict[str, ColumnType] = Field(default_factory=dict)
     """Column types that overrule what was inferred."""
+    text: TextConfig = TextConfig()
+    """How the words of text columns become codes."""
+    image: ImageConfig = ImageConfig()
+    """What images are brought to."""
+    series: SeriesConfig | None = None
+    """For a forecast: what a window is; naming it makes the task one."""
     transforms: tuple[Reference, ...] = ()
     """The user's own functions over Arrow tables, applied in order before anything is learned."""
+
+    @property
+    def is_forecast(self) -> bool:
+        """Whether rows are moments, to be made windows of."""
+        return self.task == "forecast" or (self.task is None and self.series is not None)
+
+    @model_validator(mode="after")
+    def _series_is_for_forecasts(self) -> Self:
+        if self.series is not None and not self.is_forecast:
+            raise ValueError(f"data.series is for forecasts, and data.task is {self.task}")
+        if self.is_forecast and self.time is None:
+            raise ValueError("the task is a forecast, and data.time names no column")
+        if self.is_forecast and self.transforms:
+            raise ValueError("a forecast takes no data.transforms: change the table before")
+        return self
+
+
+def split_for(data: Any, split: Any) -> Any:
+    """Return a ``split`` section as it is written; a forecast is judged on later moments when it says nothing else."""
+    section = {} if split is None else split
+    if not isinstance(data, dict) or not isinstance(section, dict):
+        return split
+    task = data.get("task")
+    is_forecast = task == "forecast" or (task is None and data.get("series") is not None)
+    return {"method": "time", **section} if is_forecast else split
 
 
 class Fractions(Section):
@@ -66,7 +146,7 @@ class SplitConfig(Section):
     method: Literal["hash", "stratified", "group", "time", "column"] = "hash"
     """How a row's side is decided."""
     by: str | None = None
-    """For method column: the column that says train, validation or test."""
+    """For method column: the column that says train, validation or test; null means split, or such sub-folders."""
     fractions: Fractions = Fractions()
     """Shares of the three sides."""
     seed: int = Field(0, ge=0)
@@ -75,7 +155,12 @@ class SplitConfig(Section):
     """Refuse when a column's PSI between train and validation or test exceeds this; null only reports."""
 
     @model_validator(mode="after")
-    def _column_needs_by(self) -> Self:
-        if (self.method == "column") != (self.by is not None):
+    def _by_needs_column(self) -> Self:
+        if self.method != "column" and self.by is not None:
             raise ValueError("split.by goes with method column, and only with it")
         return self
+
+    @property
+    def column(self) -> str | None:
+        """The column that says which side a row is on, if any; of a folder of images it names the sub-folders."""
+        return (self.by or "split") if self.method == "column" else None

@@ -7,14 +7,16 @@ from pydantic import Field, field_validator
 from raymle.config.base import REFERENCE, Section
 
 BUILT_IN = ("linear", "mlp", "trees", "cnn", "resnet", "lstm", "transformer", "cells")
-READY = ("linear", "mlp", "trees")
+READY = ("linear", "mlp", "trees", "cnn", "resnet", "lstm", "transformer")
+TORCHVISION = "torchvision:"
+"""Begins the name of one of torchvision's networks, as in torchvision:resnet18."""
 
 
 class ModelConfig(Section):
     """A built-in family by name, or the user's own factory as ``module:factory``."""
 
     type: str = "mlp"
-    """linear, mlp, trees, cnn, resnet, lstm, transformer, cells, or module:factory."""
+    """linear, mlp, trees, cnn, resnet, lstm, transformer, cells, torchvision:NAME, or module:factory."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Keyword parameters of the family or the factory."""
 
@@ -28,4 +30,9 @@ class ModelConfig(Section):
     @property
     def is_users(self) -> bool:
         """Whether the model comes from the user's own code."""
-        return ":" in self.type
+        return ":" in self.type and not self.is_torchvision
+
+    @property
+    def is_torchvision(self) -> bool:
+        """Whether the model is one of torchvision's."""
+        return self.type.startswith(TORCHVISION)

@@ -66,6 +66,8 @@ class RequestLimitsConfig(Section):
     """MiB of a body."""
     rows: int = Field(10_000, ge=1)
     """Rows of a body."""
+    megapixels: float = Field(64, gt=0, le=4096)
+    """Million pixels of all images of a body, as their files have them."""
 
 
 class ServeConfig(Section):

@@ -47,6 +47,15 @@ class Spec(Section):
     """Where relative paths and the user's own code start: the spec's folder, set by the loader."""
 
     @model_validator(mode="after")
+    def _split_suits_a_forecast(self) -> Self:
+        if self.data.is_forecast and self.split.method not in {"time", "group"}:
+            raise ValueError(
+                f"split.method is {self.split.method}, and windows overlap: "
+                "a forecast is split by time, or by group to forecast series that were never seen"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _split_has_its_column(self) -> Self:
         for method, column in (("group", self.data.group), ("time", self.data.time)):
             if self.split.method == method and column is None:

@@ -56,14 +56,18 @@ class EarlyStoppingConfig(Section):
 
 
 class PretrainedConfig(Section):
-    """Where the first weights come from."""
+    """Where the first weights come from, and how they are trained further."""
 
     source: str | None = Field(None, alias="from")
-    """A RUN, models:/ name, bundle or safetensors file; null starts from scratch."""
+    """A RUN, models:/NAME@alias, a bundle's folder or a .safetensors file; null starts from scratch."""
     exclude: tuple[str, ...] = ()
-    """Layer globs that are not loaded."""
+    """Globs of layers that are not loaded but start fresh, such as layers.4 or embeddings.*."""
     trainable: tuple[str, ...] = ()
-    """Layer globs that are trained; none means all."""
+    """Globs of layers that are trained, the others are frozen; none means all."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Learning rate of a layer as a share of the next one's: rate * layer_decay ** layers between it and the head."""
+    unfreeze: int | None = Field(None, ge=1)
+    """Epochs after which one more layer is trained, from the head down; null trains all from the first epoch."""
 
 
 class TrainConfig(Section):

@@ -4,12 +4,13 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, final
 
 import pyarrow as pa
 
-from raymle.data.source import Source, batches, row_bytes
+from raymle.data import image_files
+from raymle.data.source import Source, batches, named, row_bytes
 from raymle.errors import RaymleError
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class Blocks:
 
 def rows_of(source: Source) -> int:
     """Return the most rows of one block."""
-    return max(1, min(ROWS, BLOCK_BYTES // row_bytes(source.columns)))
+    return max(1, min(ROWS, BLOCK_BYTES // (row_bytes(source.columns) + source.image_bytes)))
 
 
 def read(source: Source) -> pa.Table:
@@ -91,10 +92,14 @@ def _on_ray(source: Source, function: Callable[[pa.RecordBatch, Any], T]) -> Ite
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
 
+    files = replace(source, table=None)
+
     def call(table: pa.Table) -> pa.Table:
         try:
             results: list[Any] = [
-                function(batch, None) for batch in table.combine_chunks().to_batches() if batch.num_rows
+                function(image_files.loaded(batch, files), None)
+                for batch in table.combine_chunks().to_batches()
+                if batch.num_rows
             ]
         except RaymleError as error:
             results = [error]
@@ -112,10 +117,11 @@ def _on_ray(source: Source, function: Callable[[pa.RecordBatch, Any], T]) -> Ite
 def _dataset(source: Source) -> Any:
     import ray.data
 
+    most = rows_of(source)
     if source.table is not None:
-        return ray.data.from_arrow(source.table)
+        return ray.data.from_arrow([source.table.slice(start, most) for start in range(0, source.table.num_rows, most)])
     if source.format == "parquet":
         return ray.data.read_parquet(list(source.files))
-    blocks = (pa.Table.from_batches([batch]) for batch in batches(source, rows=rows_of(source)))
+    blocks = (pa.Table.from_batches([batch]) for batch in named(source, rows=most))
     kept: list[Any] = [ray.put(block) for block in blocks]  # by Ray: one at a time is in this process
     return ray.data.from_arrow_refs(kept)

@@ -1,6 +1,7 @@
 """Values of any stored type in the canonical Arrow type of their column, vectorised."""
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from raymle.data import images
 from raymle.errors import DataError
 from raymle.records import Column
 
@@ -19,6 +21,8 @@ ARROW: dict[str, pa.DataType] = {
     "category": pa.string(),
     "text": pa.string(),
     "timestamp": pa.timestamp("us", "UTC"),
+    "image": pa.binary(),
+    "sequence": pa.list_(pa.float64()),
 }
 PATTERNS = {
     "number": r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))\s*$",
@@ -34,13 +38,18 @@ NULLS = pa.array(pa.csv.ConvertOptions().null_values)
 """Words that a csv means nothing by; they mean nothing in the text of other formats either."""
 
 
+def arrow(column: Column) -> pa.DataType:
+    """Return the canonical Arrow type of a column; of images the length depends on the column."""
+    return ARROW[column.type] if column.shape is None else pa.binary(prod(column.shape))
+
+
 def canonical(values: pa.Array, column: Column) -> pa.Array:
     """Return values in the canonical Arrow type of their column, or raise DataError with the first misfit."""
     try:
         return _cast(values, column)
     except pa.ArrowException:
         example = values[next(misfits(values, column))].as_py()
-        kinds = "" if column.type == "category" else f", or set data.types: {{{column.name}: category}}"
+        kinds = "" if column.type in {"category", "image"} else f", or set data.types: {{{column.name}: category}}"
         raise DataError(
             not_of_type(column.name, column.type, example),
             hint=f"clean the values{kinds}, or drop the column",
@@ -49,6 +58,8 @@ def canonical(values: pa.Array, column: Column) -> pa.Array:
 
 def not_of_type(name: str, kind: str, value: Any) -> str:
     """Say that a column holds a value that is not of its type."""
+    if kind == "image":
+        return f"column {name!r} holds an image that {images.reason(value)}"
     return f"column {name!r} is {kind}, but holds {repr(value)[:80]}"
 
 
@@ -88,7 +99,9 @@ def every_misfit(values: pa.Array, column: Column) -> NDArray[np.int64]:
 
 def _cast(values: pa.Array, column: Column) -> pa.Array:
     if values.null_count == len(values) and not pa.types.is_dictionary(values.type):
-        return pa.nulls(len(values), ARROW[column.type])
+        return pa.nulls(len(values), arrow(column))
+    if column.type == "image":
+        return images.canonical(values, column.shape)
     return _CASTS[column.type](values)
 
 
@@ -223,10 +236,47 @@ def _timestamp(values: pa.Array) -> pa.Array:
     return pc.assume_timezone(values.cast(pa.timestamp("us"), safe=False), "UTC")
 
 
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values of a type are lists of numbers."""
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(check(kind) for check in lists):
+        return False
+    of = kind.value_type
+    return bool(pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_boolean(of) or pa.types.is_null(of))
+
+
+def _lists(values: pa.Array) -> pa.Array:
+    """Return lists of float64, NaN for null; text such as [1, 2.5] or 1;2.5 counts as the list that it spells."""
+    values = plain(values)
+    if pa.types.is_string(values.type):
+        bare = pc.utf8_trim_whitespace(pc.replace_substring_regex(without_null_words(values), r"^\s*\[|\]\s*$", ""))
+        return _number_lists(pc.split_pattern_regex(bare, r"\s*[,;\s]\s*"))
+    if not is_list(values.type):
+        raise pa.ArrowInvalid("not a list of numbers")
+    return _number_lists(values.cast(pa.list_(values.type.value_type)))
+
+
+def _number_lists(values: pa.Array) -> pa.Array:
+    numbers = values.flatten()
+    if pa.types.is_string(numbers.type):
+        numbers = pc.if_else(pc.equal(numbers, ""), pa.scalar(None, pa.string()), numbers)
+    numbers = pc.fill_null(numbers.cast(pa.float64()), float("nan"))
+    lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    mask = values.is_null() if values.null_count else None
+    return pa.ListArray.from_arrays(offsets, numbers, mask=mask)
+
+
 _CASTS = {
     "number": _number,
     "boolean": _boolean,
     "category": _words,
-    "text": _words,
+    "text": _as_words,
     "timestamp": _timestamp,
+    "sequence": _lists,
 }
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of a stored type are text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

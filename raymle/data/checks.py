@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
+from raymle.data.guess import FEW_VALUES
 from raymle.data.hashes import Hashes
-from raymle.data.infer import FEW_VALUES, GUESSED
+from raymle.data.infer import GUESSED
 from raymle.data.schema import Contract
 from raymle.data.split import SIDES, Sides
 from raymle.errors import DataError
@@ -63,7 +64,7 @@ def method(config: SplitConfig, schema: Schema) -> None:
 def scattered_groups(config: SplitConfig, schema: Schema) -> tuple[str, ...]:
     """Warn of a group that the split does not keep together: the model would be judged on whom it knows."""
     names = schema.named("group")
-    if not names or config.method in {"group", "column"} or names == schema.named("key"):
+    if not names or schema.series or config.method in {"group", "column"} or names == schema.named("key"):
         return ()
     return (f"split.method {config.method} puts one {names[0]} on several sides; split.method=group keeps it together",)
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.errors import GateRefused
-from raymle.records import Drift, Schema
+from raymle.records import Column, Drift, Schema
 
 BINS = 10
 MOST_CATEGORIES = 20
@@ -14,9 +15,13 @@ MOST_CATEGORIES = 20
 
 def distribution(schema: Schema, samples: dict[str, pa.Table]) -> tuple[Drift, ...]:
     """Compare validation and test with train: PSI with KS for numbers, PSI with chi-squared for categories."""
-    columns = [column for column in schema.columns if column.role in {"feature", "target"}]
+    columns = [
+        column
+        for column in schema.columns
+        if column.role in {"feature", "target"} and column.type != "image" and "time" not in column.also
+    ]
     return tuple(
-        _drift(column.name, side, samples["train"][column.name], samples[side][column.name])
+        _drift(column.name, side, _compared(column, samples["train"]), _compared(column, samples[side]))
         for column in columns
         for side in ("validation", "test")
         if side in samples and samples[side].num_rows
@@ -33,7 +38,15 @@ def refuse(found: tuple[Drift, ...], most: float | None) -> None:
         )
 
 
+def _compared(column: Column, sample: pa.Table) -> pa.ChunkedArray:
+    """Return what is compared of a column: of a text, how long it is."""
+    values = sample[column.name]
+    return pc.utf8_length(values).cast(pa.float64()) if column.type == "text" else values
+
+
 def _drift(name: str, side: str, train: pa.ChunkedArray, other: pa.ChunkedArray) -> Drift:
+    if pa.types.is_nested(train.type):  # of sequences all values together
+        train, other = (pc.list_flatten(each) for each in (train, other))
     if pa.types.is_floating(train.type) or pa.types.is_temporal(train.type):
         mine, theirs = _numbers(train), _numbers(other)
         edges = _edges(mine)
@@ -62,7 +75,8 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
     if pa.types.is_temporal(values.type):
         values = values.cast(pa.int64())
-    return np.sort(values.drop_null().cast(pa.float64()).to_numpy())
+    numbers = values.drop_null().cast(pa.float64()).to_numpy()
+    return np.sort(numbers[~np.isnan(numbers)])
 
 
 def _category_counts(train: pa.ChunkedArray, other: pa.ChunkedArray) -> list[NDArray[np.int64]]:

@@ -11,29 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from raymle.data.casts import PATTERNS, canonical, plain, without_null_words
+from raymle.data.casts import PATTERNS, canonical, is_list, plain, without_null_words
+from raymle.data.scramble import GOLDEN as NULL
+from raymle.data.scramble import mix as mix
 from raymle.errors import DataError
 from raymle.records import Column
 
 Hashes = NDArray[np.uint64]
-NULL = np.uint64(0x9E3779B97F4A7C15)
 WHOLE = 2**53
 LARGE = re.compile(r"-?[1-9]\d{15,19}")
 WORDS = Column(name="", type="category", role="feature")
 MOMENTS = Column(name="", type="timestamp", role="feature")
 CLOCKS = Column(name="", type="number", role="feature")
 TEXT_KEY = "raymle row hash."  # pandas asks for 16 bytes
-
-
-def mix(values: Hashes) -> Hashes:
-    """Scramble 64-bit values so that every bit counts: the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
-    values = values + NULL
-    values ^= values >> np.uint64(30)
-    values *= np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
-    values *= np.uint64(0x94D049BB133111EB)
-    values ^= values >> np.uint64(31)
-    return values
 
 
 def row_hashes(batch: pa.RecordBatch, keys: Sequence[str], *, target: str) -> tuple[Hashes, Hashes]:
@@ -91,12 +81,25 @@ def _exact_and_loose(values: pa.Array) -> tuple[Hashes, Hashes]:
         hashes = _number_hashes(values.cast(pa.int8()))
     elif pa.types.is_temporal(kind):
         hashes = _number_hashes(_microseconds(values))
+    elif is_list(kind):
+        hashes = _list_hashes(values)
     else:
         encoded = values if pa.types.is_dictionary(kind) else as_text(values).dictionary_encode()
         exact, loose = _text_hashes(encoded.dictionary)
         hashes = _take(exact, encoded.indices)
         return hashes, hashes if loose is exact else _take(loose, encoded.indices)
     return hashes, hashes
+
+
+def _list_hashes(values: pa.Array) -> Hashes:
+    """Hash lists of numbers by their values and the places of these."""
+    lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    ends = np.cumsum(lengths)
+    place = np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths)
+    odd = mix(place.astype(np.uint64)) | np.uint64(1)
+    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_number_hashes(values.flatten()) * odd)])
+    found = mix(total[ends] - total[ends - lengths] + lengths.astype(np.uint64))
+    return np.where(np.asarray(values.is_null()), mix(np.array([NULL]))[0], found)
 
 
 def _microseconds(values: pa.Array) -> pa.Array:
@@ -112,12 +115,19 @@ def _microseconds(values: pa.Array) -> pa.Array:
 def as_text(values: pa.Array) -> pa.Array:
     """Return any values as text, each by itself: what is in the same batch must not matter."""
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
-        words = (value if value is None else value.decode(errors="backslashreplace") for value in values.to_pylist())
-        return pa.array(words, pa.string())
+        return pa.array(map(_word, values.to_pylist()), pa.string())
     try:
         return values.cast(pa.string())
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         return pa.array([repr(value) for value in values.to_pylist()], pa.string())
+
+
+def _word(value: bytes | None) -> str | None:
+    """Return bytes as the text that they are, or as a digest of them."""
+    try:
+        return value if value is None else value.decode()
+    except UnicodeDecodeError:
+        return hashlib.blake2b(value or b"", digest_size=16).hexdigest()
 
 
 def _number_hashes(values: pa.Array) -> Hashes:

@@ -8,22 +8,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raymle.config.data import DataConfig
-from raymle.data.casts import PATTERNS
+from raymle.data import image_files, images
+from raymle.data.casts import PATTERNS, is_text
 from raymle.data.formats import has_leading_zeros
+from raymle.data.guess import FEW_VALUES, NESTED, guess, is_numeric
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
+from raymle.data.texts import is_prose
 from raymle.errors import DataError, UsageError
-from raymle.records import Column, ColumnType, Role, Schema
+from raymle.records import Column, Role, Schema
 
-FEW_VALUES = 20
 GUESSED = "the target has"
-LONG_TEXT = 50
-MOSTLY = 0.9
 KEY_NAME = re.compile(r"(?i)(^|_)(id|key|uuid|guid)$|^index$")
-LEARNABLE: set[ColumnType] = {"number", "boolean", "category", "timestamp"}
 NOT_FEATURES: set[Role] = {"key", "group", "split"}
 Task = Literal["classification", "regression"]
-Guess = tuple[ColumnType, str]
 
 
 def infer(
@@ -45,6 +43,25 @@ def infer(
         apply: the user's own transforms of a batch.
         sample_rows: how many rows to look at.
     """
+    schema = described(source, data, by=by, apply=apply, sample_rows=sample_rows)
+    if not schema.features:
+        dropped = [column for column in schema.columns if column.role == "drop"]
+        why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in dropped)
+        raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
+    return schema
+
+
+def described(
+    source: Source,
+    data: DataConfig,
+    *,
+    by: str | None = None,
+    apply: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+    sample_rows: int = 50_000,
+) -> Schema:
+    """Do what ``infer`` does, also where there is no feature: a series has its own past."""
+    if source.aside and source.table is not None and data.target == image_files.LABEL:
+        image_files.refuse_loose(source.table, source.name)
     sample = head(source, sample_rows, apply=apply)
     _check_names(data, by, sample.column_names)
     task, why = _task(sample[data.target], data)
@@ -54,10 +71,14 @@ def infer(
         else _column(name, sample[name], data, by=by)
         for name in sample.column_names
     ]
-    if not any(column.role == "feature" for column in columns):
-        why = "; ".join(f"{column.name}: {column.reason or column.role}" for column in columns if column.role == "drop")
-        raise DataError(f"no column is left to predict {data.target!r} from", hint=why)
+    columns = [_aside(column, source) for column in columns]
     return Schema(columns=tuple(columns), target=data.target, task=task)
+
+
+def _aside(column: Column, source: Source) -> Column:
+    if column.name not in source.aside or column.role not in {"feature", "drop"}:
+        return column
+    return column.model_copy(update={"role": "drop", "reason": "it says where a file is, not what is in it"})
 
 
 def words(data: DataConfig, *, by: str | None = None) -> set[str]:
@@ -88,6 +109,7 @@ def infer_roles(source: Source, target: str) -> Schema:
 
 def head(source: Source, rows: int, *, apply: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None) -> pa.Table:
     """Return the first rows; a column without values in them shows the first that it has later."""
+    source, rows = image_files.sampled(source, rows)
     parts: list[pa.RecordBatch] = []
     for batch in batches(source, rows=rows):
         part = apply(batch) if apply else batch
@@ -163,12 +185,12 @@ def _task(target: pa.ChunkedArray, data: DataConfig) -> tuple[Task, str]:
     if data.target in data.types:
         task: Task = "regression" if data.types[data.target] == "number" else "classification"
         return task, f"data.types says {data.types[data.target]}"
-    if pa.types.is_temporal(target.type) or (_is_text(target.type) and _guess(target)[0] == "timestamp"):
+    if pa.types.is_temporal(target.type) or (is_text(target.type) and guess(target)[0] == "timestamp"):
         raise DataError(
-            f"target {data.target!r} is a moment, and forecasts come later",
-            hint="predict something else, or say data.task: classification",
+            f"target {data.target!r} is a moment",
+            hint="predict something else, or say data.task: classification; a forecast's moments are data.time",
         )
-    if not _is_numeric(target.type):
+    if not is_numeric(target.type):
         return "classification", "the target is not a number"
     known = target.drop_null()
     distinct = pc.count_distinct(known).as_py()
@@ -179,9 +201,9 @@ def _task(target: pa.ChunkedArray, data: DataConfig) -> tuple[Task, str]:
 
 def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | None) -> Column:
     role, *also = _roles(name, data, by)
-    kind, reason = _guess(values)
+    kind, reason = guess(values)
     if name in data.types:
-        kind, reason = _allowed(name, data.types[name]), "data.types says so"
+        kind, reason = data.types[name], "data.types says so"
     elif role in NOT_FEATURES and kind != "timestamp" and "time" not in also:
         kind, reason = "category", ""
     if "time" in {role, *also} and kind not in {"timestamp", "number"}:
@@ -191,9 +213,29 @@ def _column(name: str, values: pa.ChunkedArray, data: DataConfig, *, by: str | N
         )
     if role == "feature" and not name:
         role, reason = "drop", "it has no name, like an index that pandas wrote"
-    elif role == "feature" and kind not in LEARNABLE:
-        role, reason = "drop", f"{reason}; {kind} columns come later".removeprefix("; ")
-    return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also))
+    elif role == "feature" and reason == NESTED:
+        role = "drop"
+    elif role == "feature" and kind == "text" and name not in data.types and not is_prose(values):
+        role, reason = "drop", f"{reason}{_not_words(name, values)}"
+    shape = _shape(name, values, data) if kind == "image" else None
+    return Column(name=name, type=kind, role=role, reason=reason, also=tuple(also), shape=shape)
+
+
+def _shape(name: str, values: pa.ChunkedArray, data: DataConfig) -> tuple[int, int, int] | None:
+    """Return what every image of a column is brought to."""
+    if not images.is_bytes(values.type):
+        raise DataError(
+            f"column {name!r} is image by data.types, but holds {values.type}",
+            hint="an image is a file's bytes, or its path from the table's folder",
+        )
+    return images.survey((each.as_py() for each in values), data.image)
+
+
+def _not_words(name: str, values: pa.ChunkedArray) -> str:
+    """Say why text is no feature: words that no other row has would only tell which row it is."""
+    if not is_text(values.type):
+        return "; text is written as strings"
+    return f", like an id: its words do not come again; data.types: {{{name}: text}} learns from it"
 
 
 def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:
@@ -205,52 +247,6 @@ def _roles(name: str, data: DataConfig, by: str | None) -> list[Role]:
         "split": (by,),
     }
     return [role for role, names in roles.items() if name in names] or ["feature"]
-
-
-def _allowed(name: str, kind: ColumnType) -> ColumnType:
-    if kind in {"image", "sequence"}:
-        raise UsageError(f"data.types: column {name!r} is {kind}, and {kind} columns come later")
-    return kind
-
-
-def _guess(values: pa.ChunkedArray) -> Guess:
-    """Return a column's type by its Arrow type, and for text by its values."""
-    kind = values.type
-    if _is_text(kind) or pa.types.is_null(kind):
-        return _guess_text(values.drop_null())
-    if pa.types.is_boolean(kind):
-        return "boolean", ""
-    if _is_numeric(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):
-        return "number", ""
-    if pa.types.is_temporal(kind):
-        return "timestamp", ""
-    return ("sequence", "nested values") if pa.types.is_nested(kind) else ("text", "bytes")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _guess_text(known: pa.ChunkedArray) -> Guess:
-    if not len(known):
-        return "category", "no values"
-    if pc.all(pc.match_substring_regex(known, PATTERNS["timestamp"])).as_py():
-        return "timestamp", "its text reads as moments"
-    if pc.mean(pc.utf8_length(known)).as_py() > LONG_TEXT:
-        return "text", "long text"
-    if pc.all(pc.match_substring_regex(known, PATTERNS["clock"])).as_py():
-        return "number", "its text reads as times of day"
-    distinct = pc.count_distinct(known).as_py()
-    numbers = pc.mean(pc.match_substring_regex(known, PATTERNS["number"]).cast(pa.float64())).as_py()
-    if MOSTLY < numbers < 1 and distinct > FEW_VALUES:
-        return "number", f"{numbers:.1%} of its values are numbers"
-    if len(known) >= FEW_VALUES and distinct > MOSTLY * len(known):
-        return "text", f"{distinct:,} different values in {len(known):,} rows"
-    return "category", f"{distinct:,} different values"
-
-
-def _is_numeric(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _guess_role(column: Column, values: Any, *, only_moment: bool) -> tuple[Role, str]:

@@ -10,13 +10,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
-from raymle.data import hashes, split
+from raymle.data import hashes, split, survey, texts
+from raymle.data.encoded import Encoded
 from raymle.data.hashes import Hashes
 from raymle.data.schema import Contract, conform
 from raymle.data.split import Rule, Sides
 from raymle.data.statistics import Partial
-from raymle.data.transform import Encoded, Transform
-from raymle.records import Schema
+from raymle.data.transform import Transform
+from raymle.records import Column, Schema
 
 Transforms = Callable[[pa.RecordBatch], pa.RecordBatch]
 
@@ -33,6 +34,7 @@ class Seen(NamedTuple):
     """Moments, given sides, or the target's words for stratified."""
     rows: pa.RecordBatch | None
     """The conformed block, when it may stay in memory."""
+    images: survey.Survey
 
 
 @final
@@ -44,21 +46,26 @@ class Look:
     config: SplitConfig
     transforms: Transforms
     keep: bool = False
+    aside: tuple[str, ...] = ()
+    """Columns that say where a row was found, not what it is."""
 
     def __call__(self, raw: pa.RecordBatch) -> Seen:
         """Look at one block."""
-        batch = conform(self.transforms(raw), self.schema)
+        made = self.transforms(raw)
+        batch = conform(made, self.schema)
         contract = Contract(self.schema)
         contract.add(batch)
         identity, content = self._hashes(raw, batch)
         drawn = identity
         if self.config.method == "group":
             drawn = hashes.column_hashes(batch.column(self.schema.named("group")[0]))
-        return Seen(contract, identity, content, drawn, self._aux(batch), batch if self.keep else None)
+        rows, pictures = batch if self.keep else None, survey.of(made, self.schema)
+        return Seen(contract, identity, content, drawn, self._aux(batch), rows, pictures)
 
     def _hashes(self, raw: pa.RecordBatch, batch: pa.RecordBatch) -> tuple[Hashes, Hashes]:
         """Hash the rows as they are in the source: a new transform or dropped column moves no row."""
         target, keys = self.schema.target, self.schema.named("key")
+        raw = raw.drop_columns([name for name in self.aside if name not in keys])
         made = [name for name in keys if name not in raw.schema.names]
         identity, content = hashes.row_hashes(raw, () if made else keys, target=target)
         if made:
@@ -70,7 +77,8 @@ class Look:
         if method == "time":
             return _ordered(batch.column(self.schema.named("time")[0]))
         if method == "column":
-            return split.given_sides(batch.column(str(self.config.by)), str(self.config.by))
+            name = str(self.config.column)
+            return split.given_sides(batch.column(name), name)
         if method == "stratified":
             values = batch.column(self.schema.target)
             encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
@@ -123,6 +131,7 @@ class Fit:
     def __call__(self, raw: pa.RecordBatch, seen: Seen | None) -> tuple[Partial, dict[str, pa.RecordBatch]]:
         """Count one block."""
         rows, seen, sides = self.placed(raw, seen)
+        rows = rows.drop_columns([each.name for each in self.placed.schema.columns if _is_image(each)])
         partial = Partial(self.placed.schema).add(rows.filter(pa.array(sides == 0)))
         chance = hashes.mix(seen.identity)  # no seed draws the sides by this
         limits = np.array(self.limits, np.uint64)[sides]
@@ -132,6 +141,10 @@ class Fit:
         return partial, samples
 
 
+def _is_image(column: Column) -> bool:
+    return column.type == "image" and column.role != "drop"
+
+
 class Written(NamedTuple):
     """A block ready to be written: encoded rows of each open side, and the test rows as they are in the source."""
 
@@ -139,6 +152,8 @@ class Written(NamedTuple):
     test: pa.RecordBatch
     identity: Hashes
     content: Hashes
+    quotes: pa.Table | None = None
+    """The beginnings of the validation rows' texts."""
 
 
 @final
@@ -158,5 +173,7 @@ class Encode:
         opened = {}
         for place, name in enumerate(split.SIDES[:2]):
             mine = open_sides == place  # whole rows are gathered faster once they are encoded
-            opened[name] = Encoded(encoded.numbers[mine], encoded.codes[mine]), target[mine]
-        return Written(opened, raw.filter(pa.array(sealed)), seen.identity[sealed], seen.content[sealed])
+            opened[name] = encoded.rows(mine), target[mine]
+        test = raw.drop_columns(list(self.placed.look.aside)).filter(pa.array(sealed))
+        quotes = texts.quoted(open_rows.filter(pa.array(open_sides == 1)), self.placed.schema)
+        return Written(opened, test, seen.identity[sealed], seen.content[sealed], quotes)

@@ -16,6 +16,9 @@ from raymle.errors import DataError, SetupError, UsageError
 from raymle.loader import environment
 
 KNOWN = "parquet (.parquet .pq), csv (.csv .tsv) and newline JSON (.json .jsonl .ndjson)"
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+JUNK = {"thumbs.db", "desktop.ini"}
+"""What systems leave beside images."""
 SCHEMES = ("file", "s3", "gs", "abfs")
 SAYINGS = (
     (r"Empty (JSON|CSV)|size is 0 bytes", "is empty", "was it written to the end?"),
@@ -98,9 +101,16 @@ def _walk(files: pafs.FileSystem, base: str, *, deep: bool) -> list[str]:
 
 
 def _in_folder(files: pafs.FileSystem, path: str) -> list[str]:
-    found = [each for each in _walk(files, path, deep=True) if formats.of(each)]
+    there = _walk(files, path, deep=True)
+    found = [each for each in there if formats.of(each)]
+    is_table = any("/" not in each[len(path) + 1 :] for each in found)
+    if not is_table and any(each.lower().endswith(IMAGES) for each in there):
+        return [each for each in there if name_of(each).lower() not in JUNK]
+    if not found and (texts := [each for each in there if each.lower().endswith(".txt")]):
+        return texts
     if not found:
-        raise DataError(f"the folder {path} holds no data files", hint=f"raymle reads {KNOWN}")
+        known = f"{KNOWN}, and folders of images or .txt"
+        raise DataError(f"the folder {path} holds no data files", hint=f"raymle reads {known}")
     partition = next((hit for each in found if (hit := re.search(r"/([^/]+=[^/]*)/", each[len(path) :]))), None)
     if partition:
         raise UsageError(
@@ -161,12 +171,14 @@ def _unreadable(uri: str, files: pafs.FileSystem, cause: str) -> DataError:
 
 def _line_not_utf8(uri: str, files: pafs.FileSystem) -> int:
     """Return the number of the first line that is not UTF-8, or 0."""
-    line = 1
+    line, is_over = 1, False
     decoder = codecs.getincrementaldecoder("utf-8")()
     with files.open_input_stream(path_of(uri)) as stream, suppress(OSError):  # a damaged packed file just ends
-        while block := stream.read(1 << 20):
+        while not is_over:
+            block = stream.read(1 << 20)
+            is_over = not block
             try:
-                decoder.decode(block)
+                decoder.decode(block, final=is_over)
             except UnicodeDecodeError as error:
                 return line + error.object[: error.start].count(b"\n")
             line += block.count(b"\n")

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from raymle.config import DataConfig, SplitConfig
-from raymle.data import checks, drift, own, seal, shards, split
+from raymle.data import checks, drift, own, seal, shards, split, survey, texts
 from raymle.data.blocks import KEEP_BYTES, Blocks
 from raymle.data.casts import decoded
 from raymle.data.hashes import Hashes
-from raymle.data.infer import infer, words
+from raymle.data.infer import words
 from raymle.data.passes import Encode, Fit, Look, Placed, Seen, numeric_aux
+from raymle.data.series import infer, keep_times, times_of, windowed
 from raymle.data.source import Source, fingerprint, resolve
 from raymle.data.split import SIDES, Rule, Sides
 from raymle.data.statistics import Partial, numbers_of
@@ -27,7 +28,7 @@ from raymle.errors import DataError
 from raymle.records import Schema, Splits
 from raymle.store import Store, commit, draft_folder, lock
 
-FORMAT = 3
+FORMAT = 4
 SAMPLE_ROWS = 20_000
 
 
@@ -52,7 +53,7 @@ def prepare(
         positive: The class that counts as positive.
         on_ray: Let Ray Data do the passes.
     """
-    known = words(data, by=config.by)
+    known = words(data, by=config.column)
     found = resolve(source if source is not None else data.source, folder=folder, words=known)
     origin = fingerprint(found, store)
     splits_id = _name(data, config, origin, positive, folder)
@@ -69,9 +70,10 @@ def prepare(
 
 def _name(data: DataConfig, config: SplitConfig, origin: str, positive: str | None, folder: str) -> str:
     """Name prepared data by all that decides its bytes."""
-    code = own.digest(own.sources(data.transforms, folder))
+    code = own.digest(own.sources(data.transforms, folder)) + texts.digest(texts.tokenizer(data.text, folder))
+    absent = {name for name in ("series",) if getattr(data, name) is None}  # as before there was such a key
     parts = [
-        FORMAT, origin, data.model_dump(mode="json", exclude={"source"}),
+        FORMAT, origin, data.model_dump(mode="json", exclude={"source", *absent}),
         config.model_dump(mode="json", exclude={"max_drift"}), positive, code,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -113,32 +115,44 @@ def _make(  # noqa: PLR0917
 ) -> None:  # fmt: skip
     """Do the three passes, then commit the seal and the shards."""
     transforms = partial(apply_all, references=data.transforms, folder=folder)
-    schema = infer(source, data, by=config.by, apply=transforms)
+    schema = infer(source, data, by=config.column, apply=transforms)
+    told: tuple[str, ...] = ()
+    if schema.series:
+        source, schema, told = windowed(source, data, schema)
     blocks = Blocks(source, on_ray=on_ray)
     if data.transforms:
         blocks.threads = 1  # the user's own code need not be safe among threads
     keep = not on_ray and source.bytes < KEEP_BYTES
-    look = Look(schema, config, transforms, keep=keep)
-    seen, identity, content = _together(list(blocks.each(lambda raw, _: look(raw))))
+    look = Look(schema, config, transforms, keep=keep, aside=source.aside)
+    try:
+        seen, identity, content = _together(list(blocks.each(lambda raw, _: look(raw))))
+    except DataError:
+        survey.blame(source, schema, transforms)
+        raise
     schema = checks.contract(schema, [each.contract for each in seen], positive)
     schema = schema.model_copy(update={"deciding": _deciding(config, schema, source)})
-    warnings = checks.duplicates(schema, identity, content) + checks.scattered_groups(config, schema)
+    warnings = told + checks.duplicates(schema, identity, content) + checks.scattered_groups(config, schema)
+    warnings += survey.told(schema, [each.images for each in seen]) + survey.unused_sides(config, source)
     rule, sides = _sides(config, schema, seen, identity)
     known = None if on_ray else seen
     placed = Placed(look, schema, rule)
     whole, samples = _fit(blocks, placed, sides, known)
     warnings += checks.absent_classes(schema, whole.classes)
-    transform = learn(whole, _medians(whole, samples["train"]))
+    words = texts.learn(schema, samples["train"], data.text, folder=folder)
+    transform = learn(whole, _medians(whole, samples["train"]), texts=words)
     draft = draft_folder(store.root)
     try:
         _write(blocks, Encode(placed, transform), draft, sides, identity=identity, known=known)
+        if schema.series and source.table is not None:
+            keep_times(draft / "shards", times_of(source.table, schema.series), sides)
         rows = {name: int((sides == place).sum()) for place, name in enumerate(SIDES)}
         splits = Splits(
             id=splits_id, path="", sealed=f"sealed/{splits_id}", data_fingerprint=origin, data_schema=schema,
             rows=rows, distribution=drift.distribution(schema, samples), warnings=warnings,
             fingerprints={name: _digest(identity[sides == place]) for place, name in enumerate(SIDES)},
         )  # fmt: skip
-        _commit(store, draft, splits, transform, summarise(schema, samples))
+        open_rows = rows["train"] + rows["validation"]
+        _commit(store, draft, splits, transform, summarise(schema, samples, rows=open_rows))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -157,7 +171,7 @@ def _together(seen: Sequence[Seen]) -> tuple[list[Seen], Hashes, Hashes]:
 def _deciding(config: SplitConfig, schema: Schema, source: Source) -> tuple[str, ...]:
     """Name the columns that decide a row's side."""
     named = schema.named("group") if config.method == "group" else schema.named("key")
-    return tuple(sorted(named or {*source.columns.names} - {schema.target}))
+    return tuple(sorted(named or {*source.columns.names} - {schema.target, *source.aside}))
 
 
 def _sides(config: SplitConfig, schema: Schema, seen: Sequence[Seen], identity: Hashes) -> tuple[Rule, Sides]:
@@ -215,11 +229,15 @@ def _write(
         for place, name in enumerate(SIDES[:2])
     }
     sealed = seal.Writer(draft / "sealed")
+    quotes: list[pa.Table] = []
     for written in blocks.each(encode, known):
         for name, (encoded, target) in written.open.items():
             writers[name].add(encoded, target)
         sealed.add(written.test, written.identity, written.content)
+        if written.quotes is not None and sum(each.num_rows for each in quotes) < SAMPLE_ROWS:
+            quotes.append(written.quotes)
     sealed.close()
+    shards.write_quotes(draft / "shards" / "validation", quotes)
     for place, name in enumerate(SIDES[:2]):
         mine = sides == place
         writers[name].close(identity[mine])
@@ -230,12 +248,12 @@ def _digest(identity: Hashes) -> str:
     return hashlib.sha256(np.sort(identity).astype("<u8", copy=False).data).hexdigest()
 
 
-def _commit(store: Store, draft: Path, splits: Splits, transform: Transform, summary: list[dict[str, Any]]) -> None:
+def _commit(store: Store, draft: Path, splits: Splits, transform: Transform, summary: dict[str, Any]) -> None:
     """Move the sealed rows into place first: shards without a seal would never be found whole."""
     prepared = draft / "shards"
     (prepared / "splits.json").write_text(splits.model_dump_json(indent=1))
     (prepared / "transform.json").write_text(json.dumps(transform.state()))
-    (prepared / "summary.json").write_text(json.dumps(summary, indent=1))
+    (prepared / "summary.json").write_text(json.dumps(summary, allow_nan=False))
     for part, name in ((draft / "sealed", splits.sealed), (prepared, f"shards/{splits.id}")):
         store.remove(name)  # what is left of one that was damaged
         commit(part, store.root / name)

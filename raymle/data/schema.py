@@ -81,7 +81,10 @@ class Contract:
                 continue
             values = batch.column(column.name)
             self.nulls[column.name] += values.null_count
-            if column.type == "number" and not sum_is_finite(values):
+            if column.type == "sequence":
+                values = values.flatten()
+                values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+            if column.type in {"number", "sequence"} and not sum_is_finite(values):
                 self.infinite[column.name] += pc.sum(pc.is_inf(values)).as_py() or 0
         self._count_targets(batch.column(self.schema.target))
 

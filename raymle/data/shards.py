@@ -1,6 +1,6 @@
 """Prepared splits on disk, named by what made them, memory-mapped by every worker.
 
-shards/<id>/splits.json transform.json summary.json {train,validation}/{numbers,codes,target,order}.npy
+shards/<id>/splits.json transform.json summary.json {train,validation}/{numbers,codes,pixels,target,order}.npy
 
 numpy's own format rather than Arrow IPC: one row of all numbers is one run of bytes, so a shuffled batch is
 gathered straight from the map.
@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, final
 
 import numpy as np
+import pyarrow as pa
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
+from raymle.data.encoded import Encoded
 from raymle.data.hashes import Hashes
-from raymle.data.transform import Encoded, Transform
+from raymle.data.transform import Transform
 from raymle.errors import ArtifactError
 from raymle.records import Splits
 from raymle.store import MANIFEST, Store, open_store
+
+QUOTES = "quotes.arrow"
 
 
 @final
@@ -28,7 +32,8 @@ from raymle.store import MANIFEST, Store, open_store
 class Arrays:
     """Encoded rows of one split, in the order in which they arrived.
 
-    ``numbers`` float32 [n, a]; ``codes`` int32 [n, b]; ``target`` int64 class codes or float64 [n];
+    ``numbers`` float32 [n, a]; ``codes`` int32 [n, b]; ``pixels`` uint8 [n, c] where there are images;
+    ``target`` int64 class codes or float64 [n];
     ``order`` int64 [n]: positions sorted by row hash, the same rows in the same places wherever they came from.
     """
 
@@ -36,13 +41,24 @@ class Arrays:
     codes: NDArray[np.int32]
     target: NDArray[Any]
     order: NDArray[np.int64]
+    pixels: NDArray[np.uint8] | None = None
+
+    def rows(self, which: Any) -> Encoded:
+        """Return some rows as a model takes them: a slice or places."""
+        return Encoded(self.numbers, self.codes, self.pixels).rows(which)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All that a row is gathered from."""
+        return tuple(each for each in (self.numbers, self.codes, self.pixels, self.target) if each is not None)
 
 
 def load(splits: Splits, side: Literal["train", "validation"]) -> Arrays:
     """Map one split's arrays; nothing is read until it is used."""
     folder = Path(splits.path) / side
     try:
-        arrays = {name: _map(folder / f"{name}.npy") for name in ("numbers", "codes", "target", "order")}
+        names = ["numbers", "codes", "target", "order", *(["pixels"] if (folder / "pixels.npy").exists() else [])]
+        arrays = {name: _map(folder / f"{name}.npy") for name in names}
     except (OSError, ValueError, EOFError) as error:
         raise ArtifactError(
             f"prepared data {splits.id} is missing or damaged: {error}",
@@ -63,10 +79,33 @@ def load_transform(splits: Splits) -> Transform:
     return Transform.from_state(json.loads((Path(splits.path) / "transform.json").read_text()))
 
 
-def summary(splits: Splits) -> list[dict[str, Any]]:
-    """Return what was found out about each column when the splits were prepared."""
-    found: list[dict[str, Any]] = json.loads((Path(splits.path) / "summary.json").read_text())
+def write_quotes(folder: Path, parts: list[pa.Table]) -> None:
+    """Write the beginnings of the first rows' texts, if there are any."""
+    if parts:
+        whole = pa.concat_tables(parts)
+        with pa.OSFile(str(folder / QUOTES), "wb") as file, pa.ipc.new_file(file, whole.schema) as writer:
+            writer.write_table(whole)
+
+
+def quotes(splits: Splits) -> pa.Table | None:
+    """Return the beginnings of the first validation rows' texts, in the order of the arrays; None without texts."""
+    path = Path(splits.path) / "validation" / QUOTES
+    if not path.exists():
+        return None
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def summary(splits: Splits) -> dict[str, Any]:
+    """Return what was found out about the columns and the target when the splits were prepared."""
+    found: dict[str, Any] = json.loads((Path(splits.path) / "summary.json").read_text())
     return found
+
+
+def times(splits: Splits, side: Literal["train", "validation"]) -> NDArray[Any] | None:
+    """Return the moment of each row of a forecast, in the order of ``load``; None where the task is another."""
+    path = Path(splits.path) / side / "times.npy"
+    return np.load(path, allow_pickle=False) if path.exists() else None
 
 
 def find(store: Store, splits_id: str) -> Splits | None:
@@ -112,20 +151,27 @@ class Writer:
         inputs = transform.inputs
         target: Any = np.int64 if transform.classes else np.float64
         self._folder = folder
-        self._numbers = _create(folder / "numbers.npy", np.float32, (rows, inputs.numbers))
-        self._codes = _create(folder / "codes.npy", np.int32, (rows, len(inputs.categories)))
+        numbers, codes, pixels = inputs.widths
+        self._numbers = _create(folder / "numbers.npy", np.float32, (rows, numbers))
+        self._codes = _create(folder / "codes.npy", np.int32, (rows, codes))
+        self._pixels = _create(folder / "pixels.npy", np.uint8, (rows, pixels)) if pixels else None
         self._target = _create(folder / "target.npy", target, (rows,))
 
     def add(self, encoded: Encoded, target: NDArray[Any]) -> None:
         """Append a batch."""
-        parts = ((self._numbers, encoded.numbers), (self._codes, encoded.codes), (self._target, target))
+        parts: list[tuple[BinaryIO, NDArray[Any]]] = [
+            (self._numbers, encoded.numbers), (self._codes, encoded.codes), (self._target, target)
+        ]  # fmt: skip
+        if self._pixels is not None and encoded.pixels is not None:
+            parts.append((self._pixels, encoded.pixels))
         for file, values in parts:
             file.write(np.ascontiguousarray(values).data.cast("B") if values.size else b"")
 
     def close(self, identity: Hashes) -> None:
         """Finish the files and write the canonical order of the rows with these hashes."""
-        for file in (self._numbers, self._codes, self._target):
-            file.close()
+        for file in (self._numbers, self._codes, self._target, self._pixels):
+            if file is not None:
+                file.close()
         order = canonical_order(identity, _map(self._folder / "target.npy"))
         np.save(self._folder / "order.npy", order, allow_pickle=False)
 

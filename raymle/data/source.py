@@ -1,23 +1,20 @@
 """From what the spec names to Arrow batches: a file, glob or folder of files, or a table."""
 
 import hashlib
-import json
-import time
-import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
-from raymle.data import formats
+from raymle.data import formats, image_files, text_files
 from raymle.data.formats import File
+from raymle.data.identity import file_digest, table_digest
 from raymle.data.places import KNOWN, absolute, explained, filesystem, find, name_of, path_of
 from raymle.errors import DataError, UsageError
 from raymle.store import Store
@@ -28,6 +25,8 @@ if TYPE_CHECKING:
 PACKED = (".gz", ".bz2", ".zst")
 TEXT_BYTES = 16
 """Guessed of a value whose type has no width."""
+IMAGE_BYTES = 16 << 10
+"""Guessed of a value that is bytes."""
 TABLE = "<table>"
 """What ``data.source`` says in the spec of a run that was made of a table in memory."""
 
@@ -45,12 +44,20 @@ class Source:
     bytes: int
     columns: pa.Schema
     table: pa.Table | None = None
+    root: str = ""
+    """The folder that names of files start at."""
+    images: tuple[str, ...] = ()
+    """Columns whose values are such names; they are read as the files' bytes."""
+    image_bytes: int = 0
+    """About how many bytes the files of a row have."""
+    aside: tuple[str, ...] = ()
+    """Columns that say where a row was found: two rows that differ only there are the same."""
 
     @property
     def name(self) -> str:
         """What an error calls it."""
         if not self.files:
-            return "the table"
+            return name_of(self.root) if self.aside else "the table"
         more = len(self.files) - 1
         return name_of(self.files[0]) + (f" and {more} more files" if more else "")
 
@@ -68,22 +75,33 @@ def resolve(source: "str | pa.Table | pd.DataFrame", *, folder: str, words: Coll
         SetupError: the place cannot be reached.
     """
     if not isinstance(source, str):
-        return _wrap(source)
+        return _with_images(_wrap(source), absolute(".", folder), words)
     uri = absolute(source, folder)
     system = filesystem(uri, attempts=3)  # a wrong address should not take minutes to show
     with explained(uri, system):
         found = find(system, uri)
+    if any(map(image_files.is_image, found)):
+        return _of_images(image_files.root_of(uri, found), found)
+    if found != [uri] and all(map(text_files.is_text, found)):
+        return _of_texts(text_files.root_of(uri), found)
     kind = _one_format(found, source)
     with explained(found[0], system):
         columns = formats.columns(File(system, path_of(found[0]), kind))
     _refuse_unusable(columns.names, name_of(found[0]))
     if kind == "csv":
         columns = pa.schema([(each.name, pa.string() if each.name in words else each.type) for each in columns])
-    return Source(tuple(found), kind, _decoded_bytes(system, found, kind), columns)
+    decoded = Source(tuple(found), kind, _decoded_bytes(system, found, kind), columns)
+    return _with_images(decoded, found[0].rpartition("/")[0], words)
 
 
 def batches(source: Source, columns: Sequence[str] | None = None, *, rows: int = 131_072) -> Iterator[pa.RecordBatch]:
     """Yield the rows in order, at most ``rows`` a batch; call again to read again."""
+    for batch in named(source, columns, rows=rows):
+        yield image_files.loaded(batch, source)
+
+
+def named(source: Source, columns: Sequence[str] | None = None, *, rows: int = 131_072) -> Iterator[pa.RecordBatch]:
+    """Yield the same rows with the names of image files, not what is in them."""
     names = source.columns.names if columns is None else list(columns)
     if source.format == "table" or source.table is not None:
         yield from source.table.select(names).to_batches(max_chunksize=rows)  # type: ignore[union-attr]
@@ -94,7 +112,7 @@ def batches(source: Source, columns: Sequence[str] | None = None, *, rows: int =
         with explained(uri, system):
             if uri != source.files[0]:
                 check_columns(formats.names(file), source, uri)
-            yield from formats.read(file, schema=source.columns, names=names, rows=rows)
+            yield from formats.read(file, schema=image_files.stored(source), names=names, rows=rows)
 
 
 def row_bytes(columns: pa.Schema) -> int:
@@ -103,6 +121,8 @@ def row_bytes(columns: pa.Schema) -> int:
 
 
 def _value_bytes(kind: pa.DataType) -> int:
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return IMAGE_BYTES
     try:
         return max(1, int(kind.bit_width) // 8)
     except ValueError:
@@ -119,12 +139,60 @@ def fingerprint(source: Source, store: Store) -> str:
 
     A file whose path, size, times and inode (in an object store: etag) are known is not read again.
     """
+    if source.images:
+        return _with_files(source, store)
     if source.table is not None:
-        return _table_digest(source.table)
+        return table_digest(source.table)
     system, memo = filesystem(source.files[0]), store.root / "memo"
     with ThreadPoolExecutor(4) as pool:
-        digests = sorted(pool.map(lambda uri: _file_digest(system, uri, memo), source.files))
+        digests = sorted(pool.map(lambda uri: file_digest(system, uri, memo), source.files))
     return hashlib.sha256("\n".join([source.format, *digests]).encode()).hexdigest()
+
+
+def _of_texts(root: str, found: Sequence[str]) -> Source:
+    """Read a folder of texts as a table."""
+    rows = text_files.table(root, found)
+    aside = tuple(name for name in (text_files.PATH, text_files.SPLIT) if name in rows.column_names)
+    return Source((), "table", rows.nbytes, rows.schema, rows, root=root, aside=aside)
+
+
+def _of_images(root: str, found: Sequence[str]) -> Source:
+    """Take a folder of images for a table of their paths."""
+    rows = image_files.table(root, found)
+    sizes = image_files.sizes(root, rows[image_files.PATH].to_pylist())
+    columns = rows.schema.set(0, pa.field(image_files.IMAGE, pa.binary()))
+    aside = tuple(name for name in (image_files.PATH, image_files.SPLIT) if name in columns.names)
+    mean = sum(sizes) // max(1, len(sizes))
+    return Source((), "table", sum(sizes), columns, rows, root, (image_files.IMAGE,), mean, aside)
+
+
+def _with_images(source: Source, root: str, words: Collection[str]) -> Source:
+    """Find the columns that name image files; they will be read as the files' bytes."""
+    texts = [each.name for each in source.columns if pa.types.is_string(each.type) and each.name not in words]
+    first = None
+    with suppress(DataError):  # whoever reads all rows says what is wrong with one
+        first = next(named(source, texts, rows=image_files.LOOKED_AT), None) if texts else None
+    found = image_files.paths_in(first, root, words=words) if first is not None else ()
+    if not found or first is None:
+        return source
+    columns = pa.schema([(each.name, pa.binary() if each.name in found else each.type) for each in source.columns])
+    sizes = [image_files.sizes(root, first.column(name).drop_null().to_pylist()) for name in found]
+    mean = sum(sum(each) // max(1, len(each)) for each in sizes)
+    rows = sum(batch.num_rows for batch in named(source, found[:1]))
+    whole = source.bytes + mean * rows
+    return replace(source, bytes=whole, columns=columns, root=root, images=found, image_bytes=mean)
+
+
+def _with_files(source: Source, store: Store) -> str:
+    """Return the sha256 over a table and the image files that it names."""
+    names = [name for batch in named(source, source.images) for column in batch.columns for name in column.to_pylist()]
+    rows = fingerprint(replace(source, images=()), store) if source.files else table_digest(_plain(source))
+    return hashlib.sha256(f"{rows}\n{image_files.digest(source.root, names, store)}".encode()).hexdigest()
+
+
+def _plain(source: Source) -> pa.Table:
+    assert source.table is not None
+    return source.table
 
 
 def _wrap(table: "pa.Table | pd.DataFrame") -> Source:
@@ -195,51 +263,3 @@ def _decoded_bytes(system: pafs.FileSystem, found: list[str], kind: formats.Form
     rows = footer.num_rows * row_bytes(footer.schema.to_arrow_schema())
     decoded: int = max(groups, rows)  # a column of few values is stored as codes
     return round(sum(stored) * decoded / stored[0])
-
-
-def _file_digest(system: pafs.FileSystem, uri: str, memo: Path) -> str:
-    """Return a file's sha256, from the memo when the same file was hashed before."""
-    with explained(uri, system):
-        known, changed = identity(system, uri)
-        note = memo / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]}.txt"
-        if note.exists():
-            return note.read_text()
-        digest = hashlib.sha256()
-        with system.open_input_stream(path_of(uri), compression=None) as stream:
-            while block := stream.read(4 << 20):
-                digest.update(block)
-        settled = time.time() - changed > 1  # a later change within one clock tick would not show
-        if settled and identity(system, uri)[0] == known:
-            _remember(note, digest.hexdigest())
-    return digest.hexdigest()
-
-
-def _remember(note: Path, text: str) -> None:
-    with suppress(OSError):  # what cannot be remembered is only read again
-        note.parent.mkdir(parents=True, exist_ok=True)
-        draft = note.with_name(f".tmp-{uuid.uuid4().hex}")
-        draft.write_text(text)
-        draft.replace(note)
-
-
-def identity(system: pafs.FileSystem, uri: str) -> tuple[list[str | int], float]:
-    """Return what changes when a file's content changes, and when it last did in seconds."""
-    if "://" not in uri:
-        stat = Path(uri).stat()
-        return [uri, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino], stat.st_mtime
-    info = system.get_file_info(path_of(uri))
-    with system.open_input_stream(path_of(uri), compression=None) as stream:
-        tag = (stream.metadata() or {}).get(b"ETag", b"").decode()
-    return [uri, info.size, info.mtime_ns or 0, tag], (info.mtime_ns or 0) / 1e9
-
-
-def _table_digest(table: pa.Table) -> str:
-    """Hash columns one by one as Arrow IPC, so that chunks do not matter and one column is copied at most."""
-    digest = hashlib.sha256()
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        sink = pa.BufferOutputStream()
-        whole = pa.table({name: column.combine_chunks()})
-        with pa.ipc.new_stream(sink, whole.schema) as writer:
-            writer.write_table(whole, max_chunksize=1 << 20)
-        digest.update(sink.getvalue())
-    return digest.hexdigest()

@@ -60,6 +60,32 @@ class Moments:
 
 @final
 @dataclass
+class Lists:
+    """What is learned of a column of lists; two merge."""
+
+    moments: Moments = field(default_factory=Moments)
+    longest: int = 0
+
+    def add(self, values: pa.Array) -> None:
+        """Count one batch."""
+        flat = flattened(values)
+        self.moments.add(flat, int(np.isnan(flat).sum()))
+        self.longest = max(self.longest, pc.max(pc.list_value_length(values)).as_py() or 0)
+
+    def merge(self, other: "Lists") -> Self:
+        """Take in another's counts."""
+        self.moments.merge(other.moments)
+        self.longest = max(self.longest, other.longest)
+        return self
+
+
+def flattened(values: pa.Array) -> NDArray[np.float64]:
+    """Return all values of all lists, NaN for null."""
+    return np.asarray(values.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+@final
+@dataclass
 class Partial:
     """Statistics of some train rows; two merge."""
 
@@ -67,15 +93,19 @@ class Partial:
     numbers: dict[tuple[str, str], Moments] = field(default_factory=dict)
     categories: dict[str, Counter[str | None]] = field(default_factory=dict)
     classes: Counter[str | None] = field(default_factory=Counter)
+    sequences: dict[str, Lists] = field(default_factory=dict)
 
     def add(self, batch: pa.RecordBatch) -> Self:
         """Count a conformed batch of train rows."""
         for column in self.schema.features:
+            if column.type == "image":  # there is nothing to be learned, and its pixels are not here
+                continue
             values = batch.column(column.name)
-            if column.type in NUMERIC:
-                for part, numbers in numbers_of(values).items():
-                    self.numbers.setdefault((column.name, part), Moments()).add(numbers, values.null_count)
-            else:
+            if column.type == "sequence":
+                self.sequences.setdefault(column.name, Lists()).add(values)
+            elif column.type in NUMERIC:
+                self._add_numbers(column.name, values)
+            elif column.type == "category":
                 self.categories.setdefault(column.name, Counter()).update(_counts(values))
         if self.schema.task == "regression":
             target = numbers_of(batch.column(self.schema.target))[""]
@@ -84,12 +114,19 @@ class Partial:
             self.classes.update(_counts(batch.column(self.schema.target)))
         return self
 
+    def _add_numbers(self, name: str, values: pa.Array) -> None:
+        for part, numbers in numbers_of(values).items():
+            if self.schema.series is None or part in self.schema.series.parts:
+                self.numbers.setdefault((name, part), Moments()).add(numbers, values.null_count)
+
     def merge(self, other: "Partial") -> Self:
         """Take in the statistics of other rows."""
         for place, moments in other.numbers.items():
             self.numbers.setdefault(place, Moments()).merge(moments)
         for name, counts in other.categories.items():
             self.categories.setdefault(name, Counter()).update(counts)
+        for name, lists in other.sequences.items():
+            self.sequences.setdefault(name, Lists()).merge(lists)
         self.classes.update(other.classes)
         return self
 

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,12 +14,18 @@ PRIVATE_NAMES = re.compile(
 )
 PRIVATE_VALUES = re.compile(r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$|^\+?\d[\d ()-]{8,}\d$|^[A-Z]{2}\d{2}[A-Z0-9]{11,30}$")
 LOOK_ROWS = 200
+SHOWN = 40
 
 
 def summarise(schema: Schema, samples: dict[str, pa.Table]) -> list[dict[str, Any]]:
     """Return type, role, nulls, distinct values, range and a privacy flag for every column."""
     rows = pa.concat_tables([samples["train"], samples["validation"]])
     return [_column(column, rows) for column in schema.columns]
+
+
+def short(value: str | None) -> str | None:
+    """Cut a text to what a line shows."""
+    return value if value is None or len(value) <= SHOWN else f"{value[: SHOWN - 1]}…"
 
 
 def _column(column: Column, rows: pa.Table) -> dict[str, Any]:
@@ -30,6 +37,10 @@ def _column(column: Column, rows: pa.Table) -> dict[str, Any]:
         return found
     values = rows[column.name]
     found["nulls"] = round(values.null_count / max(1, len(values)), 4)
+    if pa.types.is_nested(values.type):
+        values = pc.list_flatten(values)
+        limits = pc.min_max(pc.if_else(pc.is_nan(values), None, values)).as_py()
+        return found | {"min": limits["min"], "mean": float(np.nanmean(values.to_numpy())), "max": limits["max"]}
     found["distinct"] = pc.count_distinct(values).as_py()
     if column.type == "number":
         limits = pc.min_max(values).as_py()
@@ -38,5 +49,5 @@ def _column(column: Column, rows: pa.Table) -> dict[str, Any]:
         words = values.slice(0, LOOK_ROWS).drop_null().to_pylist()
         found["private"] |= bool(words) and sum(bool(PRIVATE_VALUES.match(word)) for word in words) > len(words) / 2
         counted = sorted(pc.value_counts(values).to_pylist(), key=lambda each: -each["counts"])[:3]
-        found["most"] = [each["values"] for each in counted]
+        found["most"] = [short(each["values"]) for each in counted]
     return found

@@ -1,22 +1,27 @@
 """What a model sees of a row: learned in one pass over the train rows, applied by pure Arrow and numpy.
 
 Numbers are standardised, nulls filled with the median and flagged when train had any; categories become codes,
-0 for a value that train did not have. The state is JSON.
+0 for a value that train did not have; texts become codes of their words. The state is JSON.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from raymle.data import sequences
+from raymle.data.encoded import Encoded, together
+from raymle.data.images import to_pixels
+from raymle.data.sequences import Sequence
 from raymle.data.statistics import MOMENTS, Moments, Partial, numbers_of
-from raymle.records import Inputs, Record, Schema
+from raymle.data.texts import Text
+from raymle.records import Column, ImageInput, Inputs, Record, Schema
 
 MOST_CATEGORIES = 10_000
 MOST_DEVIATIONS = 1e4
@@ -44,13 +49,6 @@ class Category(Record):
     """Code of a null: 0, or one of its own when train had nulls."""
 
 
-class Encoded(NamedTuple):
-    """Inputs of a batch: float32 ``[n, a]`` and int32 ``[n, b]``."""
-
-    numbers: NDArray[np.float32]
-    codes: NDArray[np.int32]
-
-
 @final
 @dataclass(frozen=True)
 class Transform:
@@ -62,31 +60,49 @@ class Transform:
     classes: tuple[str, ...]
     target_mean: float = 0.0
     target_std: float = 1.0
+    texts: tuple[Text, ...] = ()
+    images: tuple[ImageInput, ...] = ()
+    sequences: tuple[Sequence, ...] = ()
 
     @property
     def inputs(self) -> Inputs:
         """How wide the inputs are."""
-        width = len(self.numbers) + sum(number.flagged for number in self.numbers)
         sizes = tuple(1 + len(each.values) + (each.missing > 0) for each in self.categories)
-        return Inputs(numbers=width, categories=sizes)
+        lists = tuple(each.input for each in self.sequences)
+        texts = tuple(text.input for text in self.texts)
+        return Inputs(numbers=self._width, categories=sizes, sequences=lists, texts=texts, images=self.images)
+
+    @property
+    def _width(self) -> int:
+        return len(self.numbers) + sum(number.flagged for number in self.numbers)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the inputs: the numbers, their flags, the codes."""
+        """Names of the inputs: the numbers, their flags, the values of sequences, the codes, the words."""
         plain = [f"{number.column}.{number.part}".rstrip(".") for number in self.numbers]
         flags = [f"{number.column} is missing" for number in self.numbers if number.flagged]
-        return (*plain, *flags, *(each.column for each in self.categories))
+        values = [name for each in self.sequences for name in each.names]
+        words = [f"{text.column}.{place}" for text in self.texts for place in range(text.length)]
+        return (*plain, *flags, *values, *(each.column for each in self.categories), *words)
 
     def apply(self, batch: Any) -> Encoded:
         """Encode a conformed batch or table."""
         if isinstance(batch, pa.Table):
             parts = [self.apply(part) for part in batch.to_batches()]
-            return Encoded(*map(np.concatenate, zip(*parts, strict=True))) if parts else self._empty()
-        return Encoded(self._numbers(batch), self._codes(batch))
+            return together(parts) if parts else self._empty()
+        numbers = self._numbers(batch)
+        if self.sequences:
+            numbers = np.hstack([numbers, *(sequences.apply(batch, each) for each in self.sequences)])
+        return Encoded(numbers, self._codes(batch), self._pixels(batch))
+
+    def _pixels(self, batch: pa.RecordBatch) -> NDArray[np.uint8] | None:
+        found = [to_pixels(batch.column(each.column)) for each in self.images]
+        return np.hstack(found) if len(found) > 1 else next(iter(found), None)
 
     def _empty(self) -> Encoded:
-        inputs = self.inputs
-        return Encoded(np.empty((0, inputs.numbers), np.float32), np.empty((0, len(inputs.categories)), np.int32))
+        numbers, codes, pixels = self.inputs.widths
+        images = np.empty((0, pixels), np.uint8) if pixels else None
+        return Encoded(np.empty((0, numbers), np.float32), np.empty((0, codes), np.int32), images)
 
     def _numbers(self, batch: pa.RecordBatch) -> NDArray[np.float32]:
         """Scale a few thousand rows at a time: columns become rows in the processor's cache, not in memory."""
@@ -95,7 +111,7 @@ class Transform:
             (number, parts[number.column][number.part], batch.column(number.column).null_count > 0)
             for number in self.numbers
         ]
-        rows = np.empty((batch.num_rows, self.inputs.numbers), np.float32)
+        rows = np.empty((batch.num_rows, self._width), np.float32)
         for start in range(0, batch.num_rows, ROWS_AT_ONCE):
             block = slice(start, start + ROWS_AT_ONCE)
             flag = len(inputs)
@@ -107,9 +123,13 @@ class Transform:
         return rows
 
     def _codes(self, batch: pa.RecordBatch) -> NDArray[np.int32]:
-        rows = np.empty((batch.num_rows, len(self.categories)), np.int32)
+        rows = np.empty((batch.num_rows, self.inputs.widths[1]), np.int32)
         for place, category in enumerate(self.categories):
             rows[:, place] = _encode(batch.column(category.column), self._words[place], category.missing)
+        start = len(self.categories)
+        for text in self.texts:
+            rows[:, start : start + text.length] = text.encode(batch.column(text.column))
+            start += text.length
         return rows
 
     @cached_property
@@ -140,9 +160,12 @@ class Transform:
 
     def state(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""
-        return {
+        images = {"images": [each.model_dump() for each in self.images]} if self.images else {}
+        return images | {
             "numbers": [number.model_dump() for number in self.numbers],
             "categories": [category.model_dump(mode="json") for category in self.categories],
+            "texts": [text.model_dump() for text in self.texts],
+            "sequences": [sequence.model_dump(mode="json") for sequence in self.sequences],
             "target": {
                 "column": self.target_column, "classes": list(self.classes),
                 "mean": self.target_mean, "std": self.target_std,
@@ -160,6 +183,9 @@ class Transform:
             classes=tuple(target["classes"]),
             target_mean=target["mean"],
             target_std=target["std"],
+            texts=tuple(Text.model_validate(text) for text in state.get("texts", ())),
+            images=tuple(ImageInput.model_validate(image) for image in state.get("images", ())),
+            sequences=tuple(Sequence.model_validate(sequence) for sequence in state.get("sequences", ())),
         )
 
 
@@ -190,12 +216,13 @@ def _encode(values: pa.Array, words: pa.Array, missing: int) -> NDArray[np.int32
     return np.asarray(codes[places.to_numpy(zero_copy_only=False)], np.int32)
 
 
-def learn(partial: Partial, medians: Mapping[tuple[str, str], float]) -> Transform:
+def learn(partial: Partial, medians: Mapping[tuple[str, str], float], *, texts: tuple[Text, ...] = ()) -> Transform:
     """Turn the statistics of all train rows into a transform.
 
     Args:
         partial: The merged statistics.
         medians: What fills a null, for each number.
+        texts: What was learned of columns of text.
     """
     schema = partial.schema
     target = partial.numbers.get((schema.target, "target"), Moments(1, 0.0, 1.0))
@@ -207,10 +234,18 @@ def learn(partial: Partial, medians: Mapping[tuple[str, str], float]) -> Transfo
         for (column, part), moments in _in_order(schema, partial.numbers)
     ]  # fmt: skip
     categories = [_category(name, partial.categories[name]) for name in _names(schema) if name in partial.categories]
+    images = tuple(_image(each) for each in schema.features if each.shape is not None)
     return Transform(
         numbers=tuple(numbers), categories=tuple(categories), target_column=schema.target,
-        classes=schema.classes, target_mean=target.mean, target_std=target.std,
+        classes=schema.classes, target_mean=target.mean, target_std=target.std, texts=texts, images=images,
+        sequences=sequences.learn(schema, partial.sequences),
     )  # fmt: skip
+
+
+def _image(column: Column) -> ImageInput:
+    assert column.shape is not None
+    channels, height, width = column.shape
+    return ImageInput(column=column.name, channels=channels, height=height, width=width)
 
 
 def _names(schema: Schema) -> list[str]:

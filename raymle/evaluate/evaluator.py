@@ -1,6 +1,7 @@
 """How good a model is on rows whose answers may be looked at: validation, or the user's own."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from raymle.config import EvaluateConfig, PromoteConfig
-from raymle.data import shards
+from raymle.data import resolve, rewindowed, shards
 from raymle.data.own import function
+from raymle.data.series import times_of
 from raymle.errors import SpecError
-from raymle.evaluate import limits, report
+from raymle.evaluate import baselines, limits, report
+from raymle.evaluate.gallery import pictures
 from raymle.evaluate.judged import Evaluated, Judged
+from raymle.evaluate.quotes import quotes
 from raymle.measure import metrics
 from raymle.model import Bundle, load
 from raymle.records import Epoch, Metrics, Schema, Splits
@@ -37,7 +41,8 @@ def check(
 
 def known(config: EvaluateConfig, schema: Schema, *, folder: str) -> tuple[str, ...]:
     """Name every metric of a task, the user's own at the end."""
-    return (*metrics.names(schema.task, _classes(schema)), *user_metrics(config, folder))
+    beside = baselines.NAMES if schema.series else ()
+    return (*metrics.names(schema.task, _classes(schema)), *beside, *user_metrics(config, folder))
 
 
 def _classes(schema: Schema) -> int:
@@ -82,6 +87,8 @@ def validation(
         splits=splits,
         history=tuple(history),
         spec=spec or {},
+        pictures=pictures(loaded.transform.inputs, shards.load(splits, "validation")),
+        quotes=quotes(judged, loaded, splits),
     )
     return _reported(judged, facts, config, out)
 
@@ -93,8 +100,10 @@ def measure(splits: Splits, bundle: Path, *, config: EvaluateConfig, folder: str
 
 def _on_validation(splits: Splits, bundle: Bundle, extra: Mapping[str, metrics.UserMetric]) -> Judged:
     arrays = shards.load(splits, "validation")
-    predicted = bundle.predict_arrays(arrays.numbers, arrays.codes)
-    return Judged(bundle.schema, np.asarray(arrays.target), predicted, extra)
+    rows = arrays.rows(slice(None))
+    predicted, beside = bundle.predict_encoded(rows), baselines.of(bundle.schema, bundle.transform, rows)
+    times = shards.times(splits, "validation")
+    return Judged(bundle.schema, np.asarray(arrays.target), predicted, extra, beside, times)
 
 
 def on_table(
@@ -102,7 +111,14 @@ def on_table(
 ) -> Evaluated:
     """Measure a bundle on labelled rows of the user's own; with ``out``, write plots and report there."""
     loaded = load(bundle)
+    series = loaded.schema.series
+    if series:
+        made = rewindowed(resolve(table, folder="."), loaded.schema, labelled=True).source.table
+        assert made is not None
+        table = made
     judged = judge(loaded, loaded.labelled(table), user_metrics(config, folder))
+    if series:
+        judged = replace(judged, times=times_of(table, series))
     if out is None:
         return judged.measure()
     return _reported(judged, report.Facts(title=bundle.name, side="data", model=loaded.contents.model), config, out)
@@ -111,7 +127,11 @@ def on_table(
 def judge(bundle: Bundle, table: pa.Table, extra: Mapping[str, metrics.UserMetric]) -> Judged:
     """Predict a labelled table and put the truth beside it."""
     y = bundle.transform.target(table)
-    return Judged(bundle.schema, y, bundle.predict(table), extra)
+    predicted = bundle.predict(table)
+    if bundle.schema.series is None:
+        return Judged(bundle.schema, y, predicted, extra)
+    beside = baselines.of(bundle.schema, bundle.transform, bundle.transform.apply(table))
+    return Judged(bundle.schema, y, predicted, extra, beside)
 
 
 def user_metrics(config: EvaluateConfig, folder: str) -> dict[str, metrics.UserMetric]:
@@ -121,7 +141,9 @@ def user_metrics(config: EvaluateConfig, folder: str) -> dict[str, metrics.UserM
         SpecError: one has the name of a metric that is there already, and a gate would read it instead.
     """
     found = {reference.split(":")[1]: function(reference, folder) for reference in config.metrics}
-    taken = next((name for name in found if metrics.is_built_in(name) or name in limits.COLUMNS), None)
+    taken = next(
+        (name for name in found if metrics.is_built_in(name) or name in {*limits.COLUMNS, *baselines.NAMES}), None
+    )
     if taken:
         raise SpecError(f"evaluate.metrics: {taken} is a metric already", hint="give your function another name")
     return found

@@ -7,6 +7,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from raymle.evaluate import baselines
 from raymle.measure import metrics
 from raymle.records import Metrics, Record, Schema
 
@@ -30,6 +31,10 @@ class Judged:
     y: NDArray[Any]
     predicted: NDArray[np.float64]
     extra: Mapping[str, metrics.UserMetric] = field(default_factory=dict)
+    baselines: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """What simple forecasts say of the same rows; none where the task is no forecast."""
+    times: NDArray[Any] | None = None
+    """The moment of each row of a forecast, where it is known."""
 
     @property
     def positive(self) -> int | None:
@@ -52,4 +57,6 @@ class Judged:
     def metrics(self, part: NDArray[np.bool_] | slice = slice(None)) -> Metrics:
         """Return the metrics of some of the rows, or all, without their intervals."""
         y, predicted = self.y[part], self.predicted[part]
-        return metrics.compute(self.schema.task, y, predicted, positive_index=self.positive, extra=self.extra)
+        found = metrics.compute(self.schema.task, y, predicted, positive_index=self.positive, extra=self.extra)
+        beside = {name: forecast[part] for name, forecast in self.baselines.items()}
+        return found | baselines.measured(y, predicted, beside)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raymle.evaluate.backtest import backtest
 from raymle.evaluate.canvas import BLUE, COLOURS, INK, PALE, PANEL, RED, Chart, legend, panels_of, png, short
 from raymle.evaluate.judged import Judged
 from raymle.evaluate.numbers import Row, by_bin, counts_by_threshold, curves, merged
@@ -25,7 +26,8 @@ def charts(judged: Judged, history: Sequence[Epoch], metric: str) -> list[Chart]
     if not len(judged.y):
         return found
     if judged.schema.task == "regression":
-        return [*found, predicted_vs_true(judged), residuals(judged)]
+        over_time = [backtest(judged)] if judged.times is not None and judged.baselines else []
+        return [*found, *over_time, predicted_vs_true(judged), residuals(judged)]
     return [*found, confusion(judged), ranking(judged), calibration(judged)]
 
 

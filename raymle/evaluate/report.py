@@ -1,6 +1,6 @@
 """One HTML page that says how good a model is, with everything in it: no network, no script."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -10,10 +10,14 @@ import yaml
 
 from raymle import page
 from raymle.config import ModelConfig
+from raymle.evaluate import gallery
+from raymle.evaluate.baselines import LAST, SEASONAL
 from raymle.evaluate.canvas import Chart
+from raymle.evaluate.gallery import Pictures
 from raymle.evaluate.judged import Evaluated, Judged
 from raymle.evaluate.numbers import confusion_counts
 from raymle.evaluate.plots import charts
+from raymle.evaluate.quotes import Quotes
 from raymle.records import Epoch, Splits
 from raymle.store import write_durably
 
@@ -34,6 +38,10 @@ class Facts:
     splits: Splits | None = None
     history: tuple[Epoch, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Pictures | None = None
+    """The images that were judged, if they may be shown: sealed ones never are."""
+    quotes: Sequence[Quotes] = ()
+    """Texts that were judged, if they may be shown: sealed ones never are."""
 
 
 def write(out: Path, facts: Facts, judged: Judged, measured: Evaluated, *, metric: str) -> Path:
@@ -46,7 +54,7 @@ def write(out: Path, facts: Facts, judged: Judged, measured: Evaluated, *, metri
         measured: What they come to.
         metric: The metric that decides.
     """
-    drawn = charts(judged, facts.history, metric)
+    drawn = [*charts(judged, facts.history, metric), *gallery.charts(judged, facts.pictures)]
     (out / "plots").mkdir(parents=True, exist_ok=True)
     for chart in drawn:
         (out / "plots" / f"{chart.name}.png").write_bytes(chart.png)
@@ -67,10 +75,19 @@ def render(facts: Facts, judged: Judged, measured: Evaluated, drawn: list[Chart]
         intervals=measured.intervals,
         rows=measured.rows,
         charts=[(chart, chart.rows[:MOST_ROWS]) for chart in drawn],
+        baselines=beside(measured.metrics),
         classes=per_class(judged)[:MOST_ROWS],
         drift=drift(facts.splits),
         spec=_yaml(facts.spec),
     )
+
+
+def beside(found: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """Put the errors of the baselines under those of the model; nothing where there are none."""
+    rows = (("the model", ""), ("seasonal naive", f"{SEASONAL}_"), ("last value", f"{LAST}_"))
+    if f"{LAST}_mae" not in found:
+        return []
+    return [(name, found[f"{start}mae"], found[f"{start}rmse"]) for name, start in rows]
 
 
 def per_class(judged: Judged) -> list[tuple[str, float, float, float, int]]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from raymle.errors import ArtifactError, ConflictError, DataError, UsageError
 from raymle.evaluate import gate, ledger
 from raymle.evaluate.evaluator import judge, user_metrics
 from raymle.evaluate.judged import Evaluated, Judged
+from raymle.evaluate.rows import write
 from raymle.model import Bundle, load
 from raymle.model.bundle import named
 from raymle.records import Label, Scored, ScoredRun, Seal, Splits, Trained
@@ -105,7 +105,8 @@ def score(
     judged = [judge(each.bundle, table, {}) for each, table in zip(candidates, tables, strict=True)]
     opening, part = _spend(store, first.splits_id, sealed, candidates, judged)
     if output:
-        _write(output, _with_predictions(tables[0], candidates, judged).filter(pa.array(part)))
+        rows = _without_images(tables[0], sealed)
+        write(output, _with_predictions(rows, candidates, judged).filter(pa.array(part)))
     if extra:
         judged = [replace(each, extra=extra) for each in judged]
         opening = _add_users_metrics(store, opening, candidates, judged, part)
@@ -266,6 +267,17 @@ def _check_names(output: Path | None, table: pa.Table, candidates: Sequence[Cand
         )
 
 
+def _without_images(table: pa.Table, sealed: Sealed) -> pa.Table:
+    """Put the sha256 of its file in the place of each image: who has the files finds it, nobody else sees it."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_fixed_size_binary(field.type):
+            files = [each for part in sealed.parts if field.name in part.column_names for each in part[field.name]]
+            digests = [hashlib.sha256(each.as_py()).hexdigest() if each.is_valid else None for each in files]
+            known = digests if len(digests) == table.num_rows else pa.nulls(table.num_rows)
+            table = table.set_column(place, field.name, pa.array(known, pa.string()))
+    return table
+
+
 def _with_predictions(table: pa.Table, candidates: Sequence[Candidate], judged: Sequence[Judged]) -> pa.Table:
     """Put every candidate's predictions beside the rows, named after the run when there are several."""
     for each, found in zip(candidates, judged, strict=True):
@@ -274,17 +286,3 @@ def _with_predictions(table: pa.Table, candidates: Sequence[Candidate], judged: 
             own = name if len(candidates) == 1 else f"{name}_{each.run.run_id}"
             table = table.append_column(own, predictions[name])
     return table
-
-
-def _write(output: Path, table: pa.Table) -> None:
-    """Write a table whole or not at all."""
-    draft = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}")
-    if output.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        pq.write_table(table, draft)
-    else:
-        import pyarrow.csv
-
-        pyarrow.csv.write_csv(table, draft)
-    draft.replace(output)

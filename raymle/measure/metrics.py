@@ -22,7 +22,9 @@ Scorer = Callable[[NDArray[Any], Floats, Floats], Floats]
 INTERVAL_ROWS = 20_000
 ALL_ROWS, FEWEST_OF_A_CLASS = 1_000_000, 50
 RANKED_CLASSES = 20
-LOWER_IS_BETTER = frozenset({"log_loss", "rmse", "mae"})
+LOWER_IS_BETTER = frozenset(
+    {"log_loss", *(f"{of}{name}" for name in ("rmse", "mae") for of in ("", "seasonal_naive_", "last_value_"))}
+)
 BLOCK = 16
 
 

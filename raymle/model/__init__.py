@@ -9,4 +9,5 @@ from raymle.model.contents import Contents as Contents
 from raymle.model.contents import no_bundle as no_bundle
 from raymle.model.contents import read_contents as read_contents
 from raymle.model.params import check as check
+from raymle.model.params import fits as fits
 from raymle.model.params import parameters as parameters

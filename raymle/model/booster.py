@@ -7,6 +7,7 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 
+from raymle.data.encoded import Encoded
 from raymle.errors import ArtifactError
 from raymle.model.session import Raw
 
@@ -28,11 +29,11 @@ def predictor(folder: Path, *, threads: int | None = None) -> Raw:
     except (OSError, ValueError, lightgbm.basic.LightGBMError) as error:
         raise ArtifactError(f"the trees in {folder} are damaged: {error}") from None
 
-    def raw(numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        firsts = range(0, max(1, len(numbers)), BATCH_ROWS)
-        parts = [slice(first, first + BATCH_ROWS) for first in firsts]
+    def raw(encoded: Encoded) -> npt.NDArray[Any]:
+        firsts = range(0, max(1, len(encoded)), BATCH_ROWS)
+        parts = [encoded.rows(slice(first, first + BATCH_ROWS)) for first in firsts]
         found = [
-            booster.predict(np.column_stack([numbers[rows], codes[rows]]), num_threads=threads or 0) for rows in parts
+            booster.predict(np.column_stack([part.numbers, part.codes]), num_threads=threads or 0) for part in parts
         ]
         return np.concatenate(found)
 

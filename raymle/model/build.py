@@ -1,17 +1,25 @@
 """From the ``model`` section to a torch module with fresh weights."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 
 from raymle.config.model import ModelConfig
 from raymle.errors import SpecError
-from raymle.model.nets import Linear, Mlp
+from raymle.model.nets import families
 from raymle.model.params import factory, parameters
 from raymle.records import Inputs
 
-FAMILIES: dict[str, Callable[..., nn.Module]] = {"linear": Linear, "mlp": Mlp}
+FAMILIES: dict[str, Callable[..., nn.Module]] = {
+    "linear": families.linear,
+    "mlp": families.mlp,
+    "cnn": families.cnn,
+    "resnet": families.resnet,
+    "lstm": families.lstm,
+    "transformer": families.transformer,
+}
 
 
 def build(config: ModelConfig, inputs: Inputs, outputs: int, *, folder: str = ".", seed: int = 0) -> nn.Module:
@@ -24,7 +32,10 @@ def build(config: ModelConfig, inputs: Inputs, outputs: int, *, folder: str = ".
         folder: Where the user's own factory is imported from.
         seed: Same seed, same weights; the caller's random state is left alone.
     """
-    make = factory(config, folder) if config.is_users else FAMILIES[config.type]
+    if config.is_torchvision:
+        make: Callable[..., nn.Module] = partial(families.torchvision, config.type)
+    else:
+        make = factory(config, folder) if config.is_users else FAMILIES[config.type]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if not config.is_users:
@@ -41,14 +52,17 @@ def build(config: ModelConfig, inputs: Inputs, outputs: int, *, folder: str = ".
 
 def _try(module: nn.Module, config: ModelConfig, inputs: Inputs, outputs: int) -> None:
     """Call the user's module on two empty rows, so that what does not fit is told before an epoch is trained."""
-    numbers, codes = torch.zeros(2, inputs.numbers), torch.zeros(2, len(inputs.categories), dtype=torch.int64)
+    numbers, codes, pixels = inputs.widths
+    empty = {"numbers": torch.zeros(2, numbers), "categories": torch.zeros(2, codes, dtype=torch.int64)}
+    if pixels:
+        empty["pixels"] = torch.zeros(2, pixels, dtype=torch.uint8)
     try:
         with torch.no_grad():
-            shape = tuple(module.eval()(numbers=numbers, categories=codes).shape)
+            shape = tuple(module.eval()(**empty).shape)
     except Exception as error:  # the user's module may raise anything
         raise SpecError(
             f"model.type {config.type}: its module fails on two rows: {type(error).__name__}: {error}",
-            hint="it is called module(numbers=float32 [n, a], categories=int64 [n, b])",
+            hint="it is called module(numbers=float32 [n, a], categories=int64 [n, b]), with images pixels too",
         ) from error
     module.train()
     if shape != (2, outputs):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from raymle.data import own
+from raymle.data.encoded import Encoded
 from raymle.data.schema import conform
 from raymle.data.transform import Transform
 from raymle.errors import ArtifactError, DataError
@@ -101,19 +102,18 @@ class Bundle:
     def predict_canonical(self, table: pa.Table) -> Predictions:
         """Predict rows whose features have their canonical types already, as requests have when they were checked."""
         parts = [self.transform.apply(batch) for batch in table.to_batches(max_chunksize=BATCH_ROWS)]
-        return np.concatenate([self.predict_arrays(part.numbers, part.codes) for part in parts])
+        return np.concatenate([self.predict_encoded(part) for part in parts])
 
     def predict_table(self, table: pa.Table | pa.RecordBatch) -> pa.Table:
         """Return the column ``prediction`` and, for classes, a column ``probability_<class>`` for each."""
         return named(self.schema, self.predict(table))
 
-    def predict_arrays(self, numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> Predictions:
-        """Predict from what the transform gives: float32 ``[n, a]`` and int32 ``[n, b]``."""
-        return self._finished(self.raw(numbers, codes))
+    def predict_encoded(self, rows: Encoded) -> Predictions:
+        """Predict from what the transform gives."""
+        return self._finished(self.raw(rows))
 
     def _predict_batch(self, batch: pa.RecordBatch) -> Predictions:
-        arrays = self.transform.apply(conform(batch, self.schema, target=False))
-        return self.predict_arrays(arrays.numbers, arrays.codes)
+        return self.predict_encoded(self.transform.apply(conform(batch, self.schema, target=False)))
 
     def _finished(self, raw: npt.NDArray[Any]) -> Predictions:
         """Turn a network's or booster's raw output into probabilities or raw units."""

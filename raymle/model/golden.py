@@ -4,6 +4,7 @@
 canonical types of the schema, then the prediction columns. No row is a user's.
 """
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raymle.data import examples
-from raymle.data.casts import ARROW
+from raymle.data.casts import arrow
 from raymle.data.transform import Transform
 from raymle.errors import ArtifactError, WorkError
 from raymle.model.bundle import Bundle, Predictions, named
@@ -29,6 +30,7 @@ EXTREME: dict[str, tuple[Any, ...]] = {
     "number": (0.0, 1e30, -1e30, 5e-324),
     "boolean": (True, False, True, False),
     "timestamp": (0, 2**52, -(2**52), 1),  # microseconds: 1827 to 2112
+    "sequence": ([], [0.0], [1e30, -1e30], [5e-324] * 3),
 }
 
 
@@ -42,8 +44,12 @@ def rows(schema: Schema, transform: Transform, count: int = ROWS) -> pa.Table:
 
 def _edges(column: Column) -> pa.Array:
     """Nothing at all, then the extremes; other text is the same strange value each time."""
+    if column.shape is not None:
+        size = prod(column.shape)
+        extremes = (b"\0", b"\xff", b"\0\xff", b"\x80")
+        return pa.array([None, *((each * size)[:size] for each in extremes)], arrow(column))
     values = EXTREME.get(column.type, (UNSEEN, "", " ", UNSEEN * 100))
-    return pa.array([None, *values], pa.int64() if column.type == "timestamp" else None).cast(ARROW[column.type])
+    return pa.array([None, *values], pa.int64() if column.type == "timestamp" else None).cast(arrow(column))
 
 
 def write(bundle: Bundle, path: Path) -> None:

@@ -13,7 +13,7 @@ from raymle.folders import write_durably
 from raymle.model.bundle import Bundle
 from raymle.model.network import with_weights
 from raymle.model.noise import quiet
-from raymle.model.session import CATEGORIES, NUMBERS, OUTPUTS
+from raymle.model.session import CATEGORIES, NUMBERS, OUTPUTS, PIXELS
 from raymle.records import Inputs
 
 OPSET = 20
@@ -23,7 +23,10 @@ TRACED_ROWS = 3
 
 
 def write(bundle: Bundle, path: Path) -> None:
-    """Write a bundle's network as ONNX: inputs ``numbers`` float32 [n, a] and ``categories`` int64 [n, b].
+    """Write a bundle's network as ONNX.
+
+    Its inputs are ``numbers`` float32 [n, a], ``categories`` int64 [n, b] and, where there are images, ``pixels``
+    uint8 [n, c].
 
     raymle's own networks are traced, in 0.05 s. A user's may look at values and go another way for others, which a
     trace would miss; ``torch.export`` refuses what it cannot follow, and takes 1 to 4 s.
@@ -44,10 +47,14 @@ def write(bundle: Bundle, path: Path) -> None:
 
 
 def _example(inputs: Inputs) -> dict[str, Tensor]:
-    return {
-        NUMBERS: torch.zeros(TRACED_ROWS, inputs.numbers),
-        CATEGORIES: torch.zeros(TRACED_ROWS, len(inputs.categories), dtype=torch.int64),
+    numbers, codes, pixels = inputs.widths
+    example = {
+        NUMBERS: torch.zeros(TRACED_ROWS, numbers),
+        CATEGORIES: torch.zeros(TRACED_ROWS, codes, dtype=torch.int64),
     }
+    if pixels:
+        example[PIXELS] = torch.zeros(TRACED_ROWS, pixels, dtype=torch.uint8)
+    return example
 
 
 def _traced(module: nn.Module, example: dict[str, Tensor]) -> onnx.ModelProto:

@@ -3,14 +3,16 @@
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from raymle.config.base import Section
 from raymle.config.model import READY, ModelConfig
 from raymle.data import own
-from raymle.errors import SpecError, UsageError
+from raymle.errors import SetupError, SpecError, UsageError
+from raymle.records import Inputs
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -19,10 +21,10 @@ class LinearParams(Section):
     """Parameters of a linear model: none."""
 
 
-class MlpParams(Section):
-    """Parameters of a multi-layer perceptron."""
+class HeadParams(Section):
+    """Parameters of the layers that see all inputs of a row."""
 
-    hidden: tuple[Width, ...] = (256, 128)
+    hidden: tuple[Width, ...] = (128,)
     """Width of each hidden layer."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of each hidden layer that is dropped in training."""
@@ -32,6 +34,67 @@ class MlpParams(Section):
     """What normalises each hidden layer."""
     embedding: Width | None = None
     """Width of every category's embedding; null takes 1.6 * codes ** 0.56, at most 50."""
+
+
+class MlpParams(HeadParams):
+    """Parameters of a multi-layer perceptron."""
+
+    hidden: tuple[Width, ...] = (256, 128)
+    """Width of each hidden layer."""
+
+
+class LstmParams(HeadParams):
+    """Parameters of recurrent layers over texts and sequences."""
+
+    width: Width = 128
+    """Width of the state."""
+    layers: int = Field(1, ge=1, le=16)
+    """Recurrent layers above each other."""
+
+
+class TransformerParams(HeadParams):
+    """Parameters of self-attention over texts."""
+
+    width: Width = 64
+    """Width of each token."""
+    layers: int = Field(2, ge=1, le=64)
+    """Layers above each other."""
+    heads: int = Field(4, ge=1, le=256)
+    """Heads of each layer; they divide its width."""
+
+    @field_validator("heads")
+    @classmethod
+    def _divide(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("width", heads)
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
+        return heads
+
+
+class ImageParams(HeadParams):
+    """Parameters of networks over images."""
+
+    filters: tuple[Width, ...] = (32, 64, 64)
+    """Filters of each convolution."""
+    flip: bool = False
+    """Whether training images are turned left to right at random; not for what reads one way, as digits do."""
+    shift: float = Field(0.1, ge=0, le=0.5)
+    """The most that training images are moved at random, as a share of their side; 0 moves none."""
+
+
+class CnnParams(ImageParams):
+    """Parameters of a few convolutions and the layers after them."""
+
+
+class ResnetParams(ImageParams):
+    """Parameters of a residual network and the layers after it."""
+
+    hidden: tuple[Width, ...] = ()
+    """Width of each hidden layer after it."""
+    depth: Literal[18, 34, 50] = 18
+    """Layers with weights."""
+    width: Annotated[int, Field(ge=4, le=1024)] = 64
+    """Filters of its first stage."""
 
 
 class TreesParams(Section):
@@ -57,17 +120,56 @@ class TreesParams(Section):
     """L2 penalty of the leaves."""
 
 
-PARAMS: dict[str, type[Section]] = {"linear": LinearParams, "mlp": MlpParams, "trees": TreesParams}
+PARAMS: dict[str, type[Section]] = {
+    "linear": LinearParams,
+    "mlp": MlpParams,
+    "trees": TreesParams,
+    "cnn": CnnParams,
+    "resnet": ResnetParams,
+    "lstm": LstmParams,
+    "transformer": TransformerParams,
+}
+IMAGES = {"cnn", "resnet"}
 
 
 def check(config: ModelConfig, folder: str = ".") -> None:
     """Raise for a family that is not there yet or parameters that it does not have; builds nothing."""
     if config.is_users:
         factory(config, folder)
+    elif config.is_torchvision:
+        if find_spec("torchvision") is None:
+            raise SetupError(
+                f"model.type {config.type} needs torchvision, which is not installed",
+                hint="pip install torchvision, or use model.type=resnet",
+            )
+        parameters(config)
     elif config.type not in READY:
         raise UsageError(f"model.type {config.type} comes later", hint=f"use one of {', '.join(READY)}")
     else:
         parameters(config)
+
+
+def fits(config: ModelConfig, inputs: Inputs) -> None:
+    """Refuse a family that cannot take what a row consists of, before it is trained.
+
+    Raises:
+        UsageError: trees with texts or images, or a network for texts, sequences or images without any.
+    """
+    other = next(((each.column, kind) for kind in ("text", "image") for each in getattr(inputs, f"{kind}s")), None)
+    if config.type == "trees" and other:
+        name, kind = other
+        raise UsageError(
+            f"column {name!r} is {kind}, and trees take numbers and categories",
+            hint=f"use model.type=mlp or linear, {'cnn or resnet' if kind == 'image' else 'lstm or transformer'}, "
+            f"or data.drop: [{name}]",
+        )
+    if config.type == "transformer" and not inputs.texts:
+        raise UsageError(f"model.type {config.type} is for texts, and no column is one", hint="use model.type=mlp")
+    if config.type == "lstm" and not (inputs.sequences or inputs.texts):
+        why = "is for texts and sequences, and no column is one"
+        raise UsageError(f"model.type {config.type} {why}", hint="use model.type=mlp")
+    if (config.type in IMAGES or config.is_torchvision) and not inputs.images:
+        raise UsageError(f"model.type {config.type} is for images, and no column is one", hint="use model.type=mlp")
 
 
 def factory(config: ModelConfig, folder: str) -> Callable[..., Any]:
@@ -83,7 +185,7 @@ def parameters(config: ModelConfig) -> Any:
     Raises:
         SpecError: a parameter is unknown or has a wrong value.
     """
-    kind = PARAMS[config.type]
+    kind = ImageParams if config.is_torchvision else PARAMS[config.type]
     try:
         return kind(**config.params)
     except ValidationError as error:

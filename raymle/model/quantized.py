@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
 import numpy.typing as npt
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 
+from raymle.data.encoded import Encoded
 from raymle.errors import WorkError
 from raymle.model.noise import quiet
-from raymle.model.session import CATEGORIES, NUMBERS, inputs_of
+from raymle.model.session import fed, inputs_of
 
 CALIBRATION_ROWS, STEP = 1000, 250
 WEIGHTS: dict[str, Any] = {"per_channel": True, "reduce_range": True, "weight_type": QuantType.QInt8}
@@ -35,14 +35,13 @@ def dynamic(model: Path, path: Path) -> None:
             raise _failed(error) from error
 
 
-def static(model: Path, path: Path, numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> None:
+def static(model: Path, path: Path, rows: Encoded) -> None:
     """Write a model whose scales are fixed by what its layers give for calibration rows, encoded.
 
     Raises:
         WorkError: it cannot be made.
     """
-    known = {NUMBERS: (numbers, np.float32), CATEGORIES: (codes, np.int64)}
-    wanted = {name: np.asarray(*known[name]) for name in inputs_of(model.read_bytes())}
+    wanted = fed(inputs_of(model.read_bytes()), rows)
     with quiet():
         try:
             quantize_static(model, path, _Reader(wanted), activation_type=QuantType.QUInt8, **WEIGHTS)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from raymle.data.encoded import Encoded, step_of
 from raymle.errors import ArtifactError, SecurityError
 from raymle.loader import environment
 from raymle.records import Inputs
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 2048
 """Rows of one call: as fast as more at once, and it bounds what ONNX Runtime keeps of the memory that it took."""
-NUMBERS, CATEGORIES, OUTPUTS = "numbers", "categories", "outputs"
-TYPES = {NUMBERS: "tensor(float)", CATEGORIES: "tensor(int64)"}
+NUMBERS, CATEGORIES, PIXELS, OUTPUTS = "numbers", "categories", "pixels", "outputs"
+TYPES = {NUMBERS: "tensor(float)", CATEGORIES: "tensor(int64)", PIXELS: "tensor(uint8)"}
 PROVIDERS = ["CPUExecutionProvider"]
 QUIET = 4
 """Only fatal errors are logged: what else is wrong is raised."""
 
-Raw = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]]
-"""From float32 numbers ``[n, a]`` and codes ``[n, b]`` to raw outputs ``[n, outputs]``."""
+Raw = Callable[[Encoded], npt.NDArray[Any]]
+"""From encoded rows to raw outputs ``[n, outputs]``."""
 
 
 def predictor(model: bytes, inputs: Inputs, outputs: int, *, threads: int | None = None) -> Raw:
@@ -43,10 +44,11 @@ def predictor(model: bytes, inputs: Inputs, outputs: int, *, threads: int | None
     session = _session(model, threads)
     _check(session, inputs, outputs)
     wanted = {each.name for each in session.get_inputs()}
+    step = step_of(BATCH_ROWS, inputs)
 
-    def raw(numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        parts = [slice(first, first + BATCH_ROWS) for first in range(0, len(numbers), BATCH_ROWS)]
-        found = [session.run([OUTPUTS], _feed(wanted, numbers[rows], codes[rows]))[0] for rows in parts]
+    def raw(encoded: Encoded) -> npt.NDArray[np.float32]:
+        parts = [encoded.rows(slice(first, first + step)) for first in range(0, len(encoded), step)]
+        found = [session.run([OUTPUTS], fed(wanted, part))[0] for part in parts]
         return np.concatenate(found) if found else np.empty((0, outputs), np.float32)
 
     return raw
@@ -111,7 +113,7 @@ def _allowed() -> int:
 
 def _check(session: "InferenceSession", inputs: Inputs, outputs: int) -> None:
     """Hold what a model takes and gives against what the bundle says."""
-    widths = {NUMBERS: inputs.numbers, CATEGORIES: len(inputs.categories)}
+    widths = dict(zip((NUMBERS, CATEGORIES, PIXELS), inputs.widths, strict=True))
     for each in session.get_inputs():
         if each.type != TYPES.get(each.name) or each.shape[1:] != [widths[each.name]]:
             raise _damaged(f"it takes {each.name} {each.type} {each.shape}, and the bundle has {widths}")
@@ -120,9 +122,13 @@ def _check(session: "InferenceSession", inputs: Inputs, outputs: int) -> None:
         raise _damaged(f"it gives {given}, and the bundle says {outputs} outputs")
 
 
-def _feed(wanted: set[str], numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+def fed(wanted: set[str], encoded: Encoded) -> dict[str, npt.NDArray[Any]]:
     """Name the arrays; a model that does not look at one of them has no such input."""
-    given = {NUMBERS: (numbers, np.float32), CATEGORIES: (codes, np.int64)}
+    given: dict[str, tuple[Any, Any]] = {
+        NUMBERS: (encoded.numbers, np.float32),
+        CATEGORIES: (encoded.codes, np.int64),
+        PIXELS: (encoded.pixels, np.uint8),
+    }
     return {name: np.ascontiguousarray(values, kind) for name, (values, kind) in given.items() if name in wanted}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raymle.data.images import is_bytes
 from raymle.data.salvage import ABOUT
 from raymle.data.source import TABLE
 from raymle.model import Bundle
@@ -46,8 +47,7 @@ def _answers(bundle: Bundle, known: pa.RecordBatch) -> NDArray[np.float64]:
     step = known.num_rows if bundle.contents.is_trees else ROWS_AT_ONCE
     with np.errstate(all="ignore"):  # what is not finite is put aside
         parts = [
-            bundle.predict_arrays(inputs.numbers[start : start + step], inputs.codes[start : start + step])
-            for start in range(0, known.num_rows, step)
+            bundle.predict_encoded(inputs.rows(slice(start, start + step))) for start in range(0, known.num_rows, step)
         ]
     return np.concatenate(parts)
 
@@ -84,12 +84,16 @@ def _bad(job: Job, batch: Batch, faults: Faults) -> pa.Table:
         return schema.empty_table()
     table = pa.concat_tables([each.cast(pa.schema(list(schema)[1:])) for each in found])
     table = table.sort_by("quarantine_row")
-    file = pa.array([batch.chunk.file or TABLE] * table.num_rows, pa.string())
+    file = pa.array(
+        [batch.chunk.file or (job.source.root if job.source.aside else TABLE)] * table.num_rows, pa.string()
+    )
     return table.add_column(0, schema.field(0), file)
 
 
 def _as_text(values: pa.Array) -> pa.Array:
-    """Return any values as text."""
+    """Return any values as text; of bytes only how many."""
+    if is_bytes(values.type):
+        return pa.array([None if each is None else f"{len(each):,} bytes" for each in values.to_pylist()], pa.string())
     try:
         return values.cast(pa.string())
     except pa.ArrowException:

@@ -11,6 +11,8 @@ from raymle.records import Record
 
 ROWS = 1 << 19
 """A chunk has no more rows than this, unless one row group has."""
+IMAGE_ROWS = 1 << 13
+"""The same where each row is an image file."""
 AT_ONCE = 16
 """Files looked into at one time: in a bucket each look takes long, and waits for nothing here."""
 
@@ -63,8 +65,9 @@ def total(found: Iterable[Chunk]) -> int | None:
 
 def _of_table(source: Source) -> Iterator[Chunk]:
     rows = source.table.num_rows if source.table is not None else 0
-    for start in range(0, max(1, rows), ROWS):
-        stop = min(rows, start + ROWS)
+    most = IMAGE_ROWS if source.images else ROWS
+    for start in range(0, max(1, rows), most):
+        stop = min(rows, start + most)
         yield Chunk(number=0, start=start, stop=stop, first=start, rows=stop - start)
 
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from raymle.data import words_of
+from raymle.data import rewindowed, words_of
 from raymle.data.casts import ARROW
+from raymle.data.identity import identity
+from raymle.data.image_files import PATH, files_of, stored
 from raymle.data.places import filesystem
 from raymle.data.prepare import apply_all
 from raymle.data.schema import missing
-from raymle.data.source import Source, batches, identity, resolve, row_bytes
+from raymle.data.source import Source, batches, resolve, row_bytes
 from raymle.errors import DataError, UsageError
 from raymle.folders import MANIFEST, digest
 from raymle.model import read_contents
@@ -49,6 +51,8 @@ class Job:
     output: Output
     plan: dict[str, str]
     """What decides every byte of the output; parts of another plan are never used."""
+    told: tuple[str, ...] = ()
+    """What was noticed while windows were made of moments."""
 
     @property
     def rows(self) -> int | None:
@@ -58,7 +62,8 @@ class Job:
     @property
     def keys(self) -> list[pa.Field]:
         """The output's columns that come from the source."""
-        return [field for field in self.columns if field.name in self.contents.data_schema.named("key")]
+        names = {*self.contents.data_schema.named("key"), *carried(self.source)}
+        return [field for field in self.columns if field.name in names and field.name in self.names]
 
     @property
     def is_typed(self) -> bool:
@@ -69,6 +74,7 @@ class Job:
     def batch_rows(self) -> int:
         """The most rows of one batch: fewer where rows, or their predictions, are wide."""
         wide = row_bytes(pa.schema([self.source.columns.field(name) for name in self.names]))
+        wide += self.source.image_bytes
         return max(1, min(ROWS, BATCH_BYTES // (wide + row_bytes(self.columns))))
 
     @property
@@ -78,9 +84,9 @@ class Job:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Say which keys the output will not have."""
+        """Say which keys the output will not have, and which moments no answer."""
         absent = [name for name in self.contents.data_schema.named("key") if name not in self.columns.names]
-        return tuple(f"key {name} is not in {self.source.name}, nor in the output" for name in absent)
+        return (*self.told, *(f"key {name} is not in {self.source.name}, nor in the output" for name in absent))
 
 
 def job(bundle: Path, source: "str | pa.Table | pd.DataFrame", output: str | Path, *, folder: str = ".") -> Job:
@@ -92,19 +98,22 @@ def job(bundle: Path, source: "str | pa.Table | pd.DataFrame", output: str | Pat
         ArtifactError: there is no bundle.
     """
     contents = read_contents(bundle)
-    found = resolve(source, folder=folder, words=words_of(contents.data_schema))
+    origin = found = resolve(source, folder=folder, words=words_of(contents.data_schema))
+    told: tuple[str, ...] = ()
+    if contents.data_schema.series:
+        found, _, told = rewindowed(origin, contents.data_schema)
     visible = _transformed(contents, found, bundle) if contents.transforms else found.columns.names
     names, columns = _read(contents, found, visible), _written(contents, found, visible)
-    place = located(output, found)
+    place = located(output, origin)
     cut = chunks(found)
     plan = {
         "model": str(digest(bundle / MANIFEST)["sha256"]),
-        "source": _identity(found),
+        "source": _identity(origin),
         "columns": f"{[str(found.columns.field(name)) for name in names]} {columns}",
         "chunks": hashlib.sha256(repr(cut).encode()).hexdigest(),
         "raymle": str(FORMAT),
     }
-    return Job(bundle, contents, found, cut, tuple(names), columns, place, plan)
+    return Job(bundle, contents, found, cut, tuple(names), columns, place, plan, told)
 
 
 def _transformed(contents: Contents, source: Source, bundle: Path) -> list[str]:
@@ -128,7 +137,12 @@ def _read(contents: Contents, source: Source, visible: list[str]) -> list[str]:
     if contents.transforms:
         return [name for name in source.columns.names if not name.startswith("quarantine_")]
     needed = [each.name for each in contents.data_schema.columns if each.role in {"feature", "key"}]
-    return [name for name in needed if name in visible]
+    return [name for name in [*needed, *carried(source)] if name in visible]
+
+
+def carried(source: Source) -> list[str]:
+    """Name the columns that come along because they say which row it is: of a folder of images the path."""
+    return [name for name in source.aside if name == PATH]
 
 
 def _written(contents: Contents, source: Source, visible: list[str]) -> pa.Schema:
@@ -138,7 +152,8 @@ def _written(contents: Contents, source: Source, visible: list[str]) -> pa.Schem
         UsageError: two have the same name.
     """
     schema = contents.data_schema
-    keys = [pa.field(name, _key_type(contents, source, name)) for name in schema.named("key") if name in visible]
+    named = dict.fromkeys([*schema.named("key"), *carried(source)])
+    keys = [pa.field(name, _key_type(contents, source, name)) for name in named if name in visible]
     kind = pa.dictionary(pa.int32(), pa.string()) if schema.classes else pa.float64()
     chances = [pa.field(f"probability_{each}", pa.float64()) for each in schema.classes]
     fields = [*keys, pa.field("prediction", kind), *chances]
@@ -151,12 +166,14 @@ def _written(contents: Contents, source: Source, visible: list[str]) -> pa.Schem
 def _key_type(contents: Contents, source: Source, name: str) -> pa.DataType:
     """Return the type in which a key is stored, to be joined by; text formats have none, so theirs is text."""
     if source.format in {"parquet", "table"} and name in source.columns.names:
-        return source.columns.field(name).type
+        return stored(source).field(name).type
     return ARROW[next(each.type for each in contents.data_schema.columns if each.name == name)]
 
 
 def _identity(source: Source) -> str:
     """Return what changes when a file changes; a table in memory is never the one of another call."""
+    if source.aside and source.table is not None:
+        return files_of(source.root, source.table[PATH].to_pylist())
     if source.table is not None:
         return uuid.uuid4().hex
     system = filesystem(source.files[0])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from raymle.data import formats
 from raymle.data.formats import File
+from raymle.data.image_files import loaded, stored
 from raymle.data.places import explained, filesystem, path_of
 from raymle.data.salvage import salvaged
 from raymle.errors import DataError
@@ -56,12 +57,15 @@ def _of(job: Job, chunk: Chunk) -> Iterator[Batch]:
 def _read(job: Job, chunk: Chunk) -> Iterator[pa.RecordBatch]:
     if job.source.table is not None:
         rows = job.source.table.select(job.names).slice(chunk.start, (chunk.stop or 0) - chunk.start)
-        yield from rows.to_batches(max_chunksize=job.batch_rows)
+        for batch in rows.to_batches(max_chunksize=job.batch_rows):
+            yield loaded(batch, job.source)
         return
     groups = None if chunk.stop is None else range(chunk.start, chunk.stop)
     file = _file(job, chunk)
     with explained(chunk.file, file.system):
-        yield from formats.read(file, schema=job.source.columns, names=job.names, rows=job.batch_rows, groups=groups)
+        schema = stored(job.source)
+        for batch in formats.read(file, schema=schema, names=job.names, rows=job.batch_rows, groups=groups):
+            yield loaded(batch, job.source)
 
 
 def _file(job: Job, chunk: Chunk) -> File:
@@ -70,10 +74,10 @@ def _file(job: Job, chunk: Chunk) -> File:
 
 def _rest(job: Job, chunk: Chunk, row: int) -> Iterator[Batch]:
     """Read a text file that cannot be read as a whole once more, row by row, from that row on."""
-    columns = pa.schema([job.source.columns.field(name) for name in job.names])
+    columns = pa.schema([stored(job.source).field(name) for name in job.names])
     file = _file(job, chunk)
     with explained(chunk.file, file.system):
         for found in salvaged(file, columns, rows=job.batch_rows):
             new = found.numbers >= row
             lost = found.lost.filter(pc.greater_equal(found.lost["quarantine_row"], row))
-            yield Batch(chunk, found.rows.filter(pa.array(new)), found.numbers[new], lost)
+            yield Batch(chunk, loaded(found.rows.filter(pa.array(new)), job.source), found.numbers[new], lost)

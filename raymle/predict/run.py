@@ -92,7 +92,7 @@ def _steps(made: Job, progress: Progress, *, on_ray: bool) -> Iterator[Step]:
     left = [chunk for chunk in made.chunks if chunk.number not in progress.receipts]
     if not left:
         return iter(())
-    if on_ray and made.source.table is None:
+    if on_ray and (made.source.table is None or made.source.aside):
         verify(made.bundle, deep=True)
         return actors.spread(made, left)
     return inline.predicted(made, load(made.bundle, threads=1), left, threads=pa.cpu_count())

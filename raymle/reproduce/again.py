@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from raymle import data, pipeline, planning, runtime
+from raymle import data, parents, pipeline, planning, runtime
 from raymle import train as training
 from raymle.config import Spec
 from raymle.data import own, shards
@@ -183,9 +183,10 @@ def _train(past: Past, spec: Spec, splits: Splits, room: Scratch) -> tuple[Check
 
     then, started = past.trained, time.monotonic()
     fit = training.fit_single if then.stacked else training.fit
+    parent = {"parent": parents.moved(then.pretrained.parent, past.store)} if then.pretrained else {}
     epochs = fit(
         spec.train, spec.model, splits, metric=then.metric, folder=spec.folder, out=room.bundle,
-        storage=past.store.uri if past.is_table else spec.storage, transforms=spec.data.transforms,
+        storage=past.store.uri if past.is_table else spec.storage, transforms=spec.data.transforms, **parent,
     )  # fmt: skip
     last = then.epochs if then.workers == 1 else None
     with computing(then.threads):

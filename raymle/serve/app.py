@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from raymle.records import Schema
-from raymle.serve import arrow, layout, request, wire
+from raymle.serve import arrow, layout, pictures, request, wire
 from raymle.serve.admission import Tokens
 from raymle.serve.asgi import App, Reply, Send, no_request, respond, while_connected
 from raymle.serve.card import OPEN, Answers, told
@@ -81,10 +81,14 @@ def application(
     limits = limits or Limits()
     answers = told(card, limits=limits, ready=ready, metrics=metrics, auth=auth is not None)
     expected = layout.of(card.schema)
-    predictions = _Predictions(predict, card.schema, limits, read={
+    read = {
         JSON: lambda body: wire.read(body, expected, limits),
         ARROW: lambda body: arrow.read(body, expected, limits),
-    })  # fmt: skip
+    }
+    if pictures.is_alone(expected):
+        read |= dict.fromkeys(pictures.CONTENT, lambda body: pictures.alone(body, expected, limits))
+    large = 0 if any(column.type == "image" for column in expected.features) else LARGE_BODY
+    predictions = _Predictions(predict, card.schema, limits, read=read, large=large)
     return _Service(predictions, answers, limits, auth, card.version, observe, room, names_requests)
 
 
@@ -146,7 +150,7 @@ class _Service:
             try:
                 held.enter_context(self.room())
                 self._admit(headers)
-                asked = request.asked(headers, self.limits)
+                asked = request.asked(headers, self.limits, types=self.predictions.read)
             except RequestError:
                 await request.drain(receive, self.limits)
                 raise
@@ -178,6 +182,8 @@ class _Predictions:
     schema: Schema
     limits: Limits
     read: dict[str, Callable[[bytes], pa.Table]]
+    large: int = LARGE_BODY
+    """Bytes from which a body is parsed in a thread: a small file may be a large image."""
 
     async def reply(self, asked: Asked, headers: Headers, receive: Receive, request_id: str) -> Reply:
         """Return the predictions for a body that has yet to come, or refuse."""
@@ -204,6 +210,6 @@ class _Predictions:
         return Reply(content, content_type=asked.wanted, rows=table.num_rows, version=answer.version)
 
     async def _table(self, body: bytes, sent: str) -> pa.Table:
-        if len(body) < LARGE_BODY:
+        if len(body) < self.large:
             return self.read[sent](body)
         return await asyncio.to_thread(self.read[sent], body)

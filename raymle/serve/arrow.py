@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raymle.data.casts import ARROW, canonical, misfits
+from raymle.data.casts import ARROW, canonical, is_list, misfits
+from raymle.data.sequences import MOST_STEPS
 from raymle.errors import DataError
 from raymle.model.bundle import named
 from raymle.records import Column, Schema
-from raymle.serve import values
+from raymle.serve import pictures, values
 from raymle.serve.ipc import decoded_size, is_scalar, look_through, owned
 from raymle.serve.layout import Layout
 from raymle.serve.limits import (
@@ -47,7 +48,7 @@ def read(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
         raise too_large(limits)
     try:
         look_through(body)
-        return _fitted(_opened(body, expected, limits), expected)
+        return pictures.decoded(_fitted(_opened(body, expected, limits), expected), expected, limits)
     except (pa.ArrowException, OSError, ValueError, struct.error) as error:  # a name that is not UTF-8 is a ValueError
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise RequestError(f"the body is not an Arrow stream: {reason}", kind="not_arrow") from None
@@ -78,8 +79,11 @@ def _check_columns(schema: pa.Schema, expected: Layout) -> None:
     faults = [fault(None, name, values.MISSING) for name in sorted(expected.needed - set(names))]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     faults += [fault(None, name, "the column is there twice") for name in twice]
+    files = {column.name for column in expected.features if column.type == "image"}
+    lists = {column.name for column in expected.features if column.type == "sequence"}
     faults += [fault(None, each.name, f"{each.type} holds no single values"[-200:]) for each in schema
-               if not is_scalar(each.type)]  # fmt: skip
+               if not (is_scalar(each.type) or (each.name in files and pa.types.is_binary(each.type))
+                       or (each.name in lists and is_list(each.type)))]  # fmt: skip
     if faults:
         raise faulty(faults)
 
@@ -102,14 +106,20 @@ def _checked(batches: Iterable[pa.RecordBatch], expected: Layout, limits: Limits
 
 def _array(stored: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:
     """Return a column in its canonical type; a value that does not fit becomes a fault."""
-    if stored.type == ARROW[column.type] and column.type in {"category", "text", "boolean"}:
+    if stored.type == ARROW[column.type] and column.type in {"category", "text", "boolean", "image"}:
         return stored
+    if column.type == "image":
+        if not pa.types.is_null(stored.type):
+            faults.append(fault(None, column.name, f"{stored.type} is not binary, the bytes of files"))
+        return pa.nulls(len(stored), pa.binary())
     try:
         array = canonical(stored, column)
     except (DataError, pa.ArrowException):
         rows = list(islice(misfits(stored, column), SHOWN_FAULTS))
         faults += [fault(row, column.name, f"{_show(stored[row])} is not a {column.type}") for row in rows]
         return stored
+    if column.type == "sequence":
+        return _lists(array, column, faults)
     if column.type == "number":
         far, reason = pc.greater(pc.abs(array), values.FLOAT32_MAX), "the number is beyond 3.4e38"
     elif column.type == "timestamp":
@@ -119,6 +129,21 @@ def _array(stored: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:
     else:
         return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
     faults += [fault(row, column.name, reason) for row in pc.indices_nonzero(far)[:SHOWN_FAULTS].to_pylist()]
+    return array
+
+
+def _lists(array: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:
+    """Return lists of as many numbers as a window has, none of them too far."""
+    lengths = pc.fill_null(pc.list_value_length(array), 0)
+    if column.steps is not None:
+        wrong, wanted = pc.not_equal(lengths, column.steps), f"{column.steps:,}, as a window has"
+    else:
+        wrong, wanted = pc.greater(lengths, MOST_STEPS), f"at most {MOST_STEPS:,}"
+    faults += [fault(row, column.name, f"the list has {lengths[row]} values, not {wanted}")
+               for row in pc.indices_nonzero(wrong)[:SHOWN_FAULTS].to_pylist()]  # fmt: skip
+    far = pc.greater(pc.abs(array.flatten()), values.FLOAT32_MAX)
+    rows = pc.list_parent_indices(array).filter(far).unique()
+    faults += [fault(row, column.name, "a number is beyond 3.4e38") for row in rows[:SHOWN_FAULTS].to_pylist()]
     return array
 
 

@@ -157,7 +157,10 @@ def _panels(model: str) -> list[tuple[str, str, dict[str, str]]]:
         ("Versions", "short", {
             "{{version}} on {{runtime}}": f"count by (version, runtime) ({of('raymle_model_info')})",
         }),
-        ("Missing values", "percentunit", {"{{column}}": _share("raymle_missing_total", model)}),
+        ("Missing values", "percentunit", {
+            "{{column}}": _share("raymle_missing_total", model),
+            "{{column}}, empty": _share("raymle_empty_total", model),
+        }),
         ("Unseen categories", "percentunit", {"{{column}}": _share("raymle_unseen_total", model)}),
         ("Outlying numbers", "percentunit", {"{{column}}": _share("raymle_outlying_total", model)}),
         ("Challenger", "short", {

@@ -54,6 +54,7 @@ PREDICTION = Family(
 )  # fmt: skip
 INPUT_ROWS = Family("raymle_input_rows_total", "counter", "Rows whose inputs were looked at")
 MISSING = Family("raymle_missing_total", "counter", "Rows that had no value", ("column",))
+EMPTY = Family("raymle_empty_total", "counter", "Rows whose text held nothing but blanks", ("column",))
 UNSEEN = Family("raymle_unseen_total", "counter", "Rows whose category training did not see", ("column",))
 OUTLYING = Family(
     "raymle_outlying_total", "counter", "Rows whose number is over 6 standard deviations from training's mean",
@@ -65,7 +66,7 @@ MODEL = Family("raymle_model_info", "gauge_livemax", "1 for each model that is l
 
 FAMILIES = (
     REQUESTS, REQUEST_ROWS, REQUEST_SECONDS, ERRORS_SEEN, BATCH_ROWS, BATCH_SECONDS, QUEUE_ROWS, IN_FLIGHT, CLASSES,
-    PREDICTION, INPUT_ROWS, MISSING, UNSEEN, OUTLYING, CHALLENGER, REPLICAS, MODEL,
+    PREDICTION, INPUT_ROWS, MISSING, EMPTY, UNSEEN, OUTLYING, CHALLENGER, REPLICAS, MODEL,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raymle.data.transform import Transform
@@ -32,6 +33,7 @@ class Seen:
     """``[numbers, 1]``"""
     reach: NDArray[np.float64]
     """Six standard deviations, ``[numbers, 1]``."""
+    texts: tuple[str, ...] = ()
 
 
 def seen(schema: Schema, transform: Transform) -> Seen:
@@ -46,12 +48,19 @@ def seen(schema: Schema, transform: Transform) -> Seen:
         numbers=tuple(number.column for number in numbers),
         means=np.array([[number.mean] for number in numbers]),
         reach=np.array([[FAR * number.std] for number in numbers]),
+        texts=tuple(text.column for text in transform.texts if text.column in names),
     )
 
 
 def missing(columns: Columns, against: Seen) -> dict[str, int]:
     """Count the nulls of each column that has any."""
     return {name: nulls for name in against.columns if (nulls := columns[name].null_count)}
+
+
+def empty(columns: Columns, against: Seen) -> dict[str, int]:
+    """Count the texts of blanks alone, for each column that has any; a null is missing, and not empty."""
+    blank = {name: pc.sum(pc.equal(pc.utf8_trim_whitespace(columns[name]), "")).as_py() for name in against.texts}
+    return {name: count for name, count in blank.items() if count}
 
 
 def unseen(columns: Columns, against: Seen) -> dict[str, int]:

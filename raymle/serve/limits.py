@@ -21,6 +21,8 @@ class Limits(Record):
     read: int = 64 * 2**20
     """Bytes that are read: a client that is cut off while it sends never sees why."""
     rows: int = 10_000
+    pixels: int = 64_000_000
+    """Of all images, as their files have them."""
     seconds: float = 10
     """How long a body may take to arrive."""
     deadline: float = 30
@@ -30,7 +32,10 @@ class Limits(Record):
 def configured(config: ServeConfig) -> Limits:
     """Return the limits that the spec asks for."""
     body = int(config.limits.body_mib * 2**20)
-    return Limits(body=body, read=max(8 * body, 2**20), rows=config.limits.rows, deadline=config.timeout_s)
+    return Limits(
+        body=body, read=max(8 * body, 2**20), rows=config.limits.rows, deadline=config.timeout_s,
+        pixels=int(config.limits.megapixels * 1e6),
+    )  # fmt: skip
 
 
 class RequestError(RaymleError):

@@ -162,6 +162,7 @@ class _Version:
         self._prediction = series.histogram(families.PREDICTION, outputs.edges(schema, transform), label)
         self._input_rows = series.cell(families.INPUT_ROWS)
         self._missing = {name: series.cell(families.MISSING, name) for name in self._seen.columns}
+        self._empty = {name: series.cell(families.EMPTY, name) for name in self._seen.texts}
         self._unseen = {name: series.cell(families.UNSEEN, name) for name in self._seen.words}
         self._outlying = {name: series.cell(families.OUTLYING, name) for name in self._seen.numbers}
 
@@ -170,6 +171,7 @@ class _Version:
         columns = dict(zip(table.column_names, table.columns, strict=True))
         self._input_rows.add(table.num_rows)
         _add(self._missing, inputs.missing(columns, self._seen))
+        _add(self._empty, inputs.empty(columns, self._seen))
         _add(self._unseen, inputs.unseen(columns, self._seen))
         _add(self._outlying, inputs.outlying(columns, self._seen))
         answers = outputs.finite(predictions)

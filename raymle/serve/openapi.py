@@ -4,6 +4,7 @@ from typing import Any
 
 from raymle.data.transform import Transform
 from raymle.records import Column, Schema
+from raymle.serve import pictures
 from raymle.serve.limits import Limits
 from raymle.serve.request import ARROW, JSON
 from raymle.serve.sample import Sample, samples
@@ -69,7 +70,7 @@ def _predict(schema: Schema, *, auth: bool) -> dict[str, Any]:
             _header("X-Request-Timeout", "Seconds to wait at most", {"type": "number", "exclusiveMinimum": 0}),
             _header("X-Sticky-Key", "The same key gets the same version", {**_TEXT, "maxLength": 256}),
         ],
-        "requestBody": {"required": True, "content": _either("Request")},
+        "requestBody": {"required": True, "content": _either("Request") | _files(schema)},
         "responses": {
             "200": {
                 "description": "One prediction a row, in order",
@@ -125,7 +126,8 @@ def _schemas(schema: Schema, known: dict[str, Sample], limits: Limits) -> dict[s
 
 
 def _property(column: Column, known: Sample) -> dict[str, Any]:
-    description = f"{column.type}; null when it is missing{'; ' if known.note else ''}{known.note}"
+    missing = "" if column.steps else "; null when it is missing"
+    description = f"{column.type}{missing}{'; ' if known.note else ''}{known.note}"
     return {**known.kind, "description": description, "examples": list(known.examples)}
 
 
@@ -158,6 +160,12 @@ def _reference(name: str) -> dict[str, str]:
 def _either(name: str) -> dict[str, Any]:
     """Return the two types that a body may have; an Arrow stream has the columns of a row, or of a prediction."""
     return {JSON: {"schema": _reference(name)}, ARROW: {}}
+
+
+def _files(schema: Schema) -> dict[str, Any]:
+    """Return the types of a body that is the file of a row's only image."""
+    alone = [column.type for column in schema.features] == ["image"]
+    return {kind: {} for kind in pictures.CONTENT} if alone else {}
 
 
 def _response(description: str, name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import asyncio
 import math
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from raymle.serve.limits import Limits, RequestError, too_large
 
 JSON = "application/json"
 ARROW = "application/vnd.apache.arrow.stream"
+TYPES = (JSON, ARROW)
 LONGEST_KEY = 256
 
 Headers = Mapping[bytes, bytes]
@@ -25,7 +26,7 @@ class Asked(NamedTuple):
     """What the headers of a request for predictions ask for."""
 
     sent: str
-    """Type of the body: JSON or ARROW."""
+    """Type of the body: JSON, ARROW or an image's."""
     wanted: str
     """Type of the answer."""
     seconds: float
@@ -33,26 +34,26 @@ class Asked(NamedTuple):
     """By which a caller always gets the same version."""
 
 
-def asked(headers: Headers, limits: Limits) -> Asked:
+def asked(headers: Headers, limits: Limits, *, types: Collection[str] = TYPES) -> Asked:
     """Return what the headers ask for.
 
     Raises:
         RequestError: a type that is not known (415, 406), or a header that says nothing (400).
     """
-    sent = content_type(headers)
+    sent = content_type(headers, types)
     return Asked(sent, answer_type(headers, sent), seconds(headers, limits), sticky_key(headers))
 
 
-def content_type(headers: Headers) -> str:
-    """Return JSON or ARROW; refuse with 415 what does not say that it is either, and plain."""
+def content_type(headers: Headers, types: Collection[str] = TYPES) -> str:
+    """Return JSON, ARROW or another of the types; refuse with 415 what does not say that it is one, and plain."""
     given = headers.get(b"content-type", b"")
     if given == b"application/json" and b"content-encoding" not in headers:
         return JSON
     text = given.decode("latin1").lower()
     kind, _, parameters = text.partition(";")
     charset = parameters.strip().removeprefix("charset=").strip('"')
-    if kind.strip() not in {JSON, ARROW} or charset not in {"", "utf-8", "utf8"}:
-        message = f"the content type is {text[:80]!r}, neither {JSON} in UTF-8 nor {ARROW}"
+    if kind.strip() not in types or charset not in {"", "utf-8", "utf8"}:
+        message = f"the content type is {text[:80]!r}, neither {JSON} in UTF-8 nor {' nor '.join([*types][1:])}"
         raise RequestError(message, status=415, kind="content_type")
     encoding = headers.get(b"content-encoding", b"").decode("latin1").lower()
     if encoding not in {"", "identity"}:
@@ -63,6 +64,7 @@ def content_type(headers: Headers) -> str:
 
 def answer_type(headers: Headers, sent: str) -> str:
     """Return the type that the client likes best, of what was sent where it does not mind; 406 for none."""
+    sent = sent if sent == ARROW else JSON
     given = headers.get(b"accept", b"*/*")
     if given == b"*/*":
         return sent

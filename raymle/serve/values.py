@@ -4,13 +4,16 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from raymle.data.casts import ARROW
+from raymle.data.sequences import MOST_STEPS
 from raymle.records import Column
+from raymle.serve.base64_files import file_of
 from raymle.serve.limits import Fault, fault
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -24,6 +27,8 @@ Convert = Callable[[Any], Any]
 
 def converter(column: Column) -> Convert:
     """Return what turns one value into what Arrow takes for it, or raises ValueError with the reason."""
+    if column.type == "sequence":
+        return partial(_sequence, steps=column.steps)
     return _CONVERT.get(column.type, _text)
 
 
@@ -66,6 +71,8 @@ _OWN: dict[str, set[type]] = {
     "number": {int, float, type(None)},
     "boolean": {bool, type(None)},
     "timestamp": {type(None)},
+    "image": {type(None)},
+    "sequence": set(),
 }
 
 
@@ -113,6 +120,19 @@ def _moment(value: Any) -> datetime | None:
         raise ValueError(f"{_show(value)} {NO_TIME}") from None
 
 
+def _sequence(value: Any, *, steps: int | None) -> list[float | None] | None:
+    """Return a list of numbers; of a window there must be all."""
+    if value is None and steps is None:
+        return None
+    if not isinstance(value, list):
+        raise ValueError(f"{_show(value)} is not a list of numbers")  # noqa: TRY004  one kind of error for a value
+    if steps is not None and len(value) != steps:
+        raise ValueError(f"the list has {len(value):,} values, and a window has {steps:,}")
+    if len(value) > MOST_STEPS:
+        raise ValueError(f"the list has {len(value):,} values; {MOST_STEPS:,} are the most")
+    return [_number(each) for each in value]
+
+
 def _show(value: Any) -> str:
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
@@ -121,4 +141,4 @@ def _show(value: Any) -> str:
     return json.dumps(value)[:80]
 
 
-_CONVERT: dict[str, Convert] = {"number": _number, "boolean": _boolean, "timestamp": _moment}
+_CONVERT: dict[str, Convert] = {"number": _number, "boolean": _boolean, "timestamp": _moment, "image": file_of}

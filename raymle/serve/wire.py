@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 
 from raymle.records import Schema
-from raymle.serve import layout, values
+from raymle.serve import layout, pictures, values
 from raymle.serve.layout import Layout
 from raymle.serve.limits import (
     SHOWN_FAULTS,
@@ -58,9 +58,9 @@ def read(body: bytes, expected: Layout, limits: Limits) -> pa.Table:
         document = _strict(body)
     match document:
         case {"rows": list(rows), **others} if not others:
-            return _from_rows(rows, expected, limits)
+            return pictures.decoded(_from_rows(rows, expected, limits), expected, limits)
         case {"columns": dict(columns), **others} if not others:
-            return _from_columns(columns, expected, limits)
+            return pictures.decoded(_from_columns(columns, expected, limits), expected, limits)
     raise invalid(SHAPES)
 
 

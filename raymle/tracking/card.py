@@ -7,6 +7,7 @@ from raymle.config import Spec
 from raymle.records import Metrics, Reproduced, ScoredRun, Seal, Trained
 
 MOST = 4900
+MOST_LAYERS = 20
 
 
 def card(
@@ -34,6 +35,7 @@ def card(
         _table(trained.metric, metrics, intervals, label),
         _seal(seal, scored),
         _difference(trained.metric, metrics, champion),
+        _pretrained(trained),
         f"Reproduce: `raymle reproduce {trained.run_id}`",
         _origin(trained, spec),
     ]
@@ -90,6 +92,23 @@ def _difference(metric: str, metrics: Metrics, champion: Mapping[str, Any] | Non
     if theirs is None or metric not in metrics:
         return f"Not compared with {who} on the same rows."
     return f"{metric} differs by {metrics[metric] - theirs:+.4g} from {who}."
+
+
+def _pretrained(trained: Trained) -> str:
+    """Say what the run goes on from, and what became of each layer."""
+    found = trained.pretrained
+    if found is None:
+        return ""
+    parent, (head, *rows) = found.parent, found.table
+    who = f"run `{parent.run_id}`" if parent.run_id else _inline(parent.asked)
+    rows = (
+        rows
+        if len(rows) <= MOST_LAYERS
+        else [*rows[: MOST_LAYERS - 1], (f"and {len(rows) - MOST_LAYERS + 1} more", "", "", "")]
+    )
+    lines = [head, ("--",) * len(head), *rows]
+    named = [f"Pretrained from {who}, version `{parent.version[:12]}`.", *found.classes]
+    return " ".join(named) + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _origin(trained: Trained, spec: Spec) -> str:

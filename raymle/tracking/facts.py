@@ -57,12 +57,22 @@ def record_result(
         run.metrics({f"{label}/{name}": value for name, value in values.items()})
     run.metrics({f"seconds/{name}": value for name, value in trained.seconds.items()})
     run.metrics({"best_epoch": trained.best_epoch, "workers": trained.workers})
-    for name in ("report.html", "plots", "stdout.log"):
+    if trained.pretrained and not (out / "pretrained.json").exists():  # it is in an object store
+        (out / "pretrained.json").write_text(trained.pretrained.model_dump_json(indent=1))
+    for name in ("report.html", "plots", "pretrained.json", "stdout.log"):
         if (out / name).exists():
             run.artifact(out / name)
-    run.tags({"raymle.machine.threads": str(trained.threads)})
+    run.tags({"raymle.machine.threads": str(trained.threads), **_tags(trained)})
     run.model(Path(trained.bundle), name=spec.name, signature=registry.signature(splits.data_schema))
     describe(run, store, card(trained, spec, seal=receipt))
+
+
+def _tags(trained: Trained) -> dict[str, str]:
+    """Name the model that a run goes on from."""
+    if trained.pretrained is None:
+        return {}
+    parent = trained.pretrained.parent
+    return {"raymle.pretrained_from": parent.run_id or parent.asked, "raymle.pretrained_version": parent.version}
 
 
 def record_study(run: Run, store: "Store", study: Study, *, best: str, name: str, splits: Splits) -> None:

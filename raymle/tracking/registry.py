@@ -171,11 +171,15 @@ def resolve(config: TrackingConfig, store: "Store", reference: str) -> Registere
 
 def signature(schema: Schema) -> dict[str, Any]:
     """Return MLflow's signature of a model over these columns."""
-    inputs = [
-        {"name": column.name, "type": TYPES.get(column.type, "string"), "required": True} for column in schema.features
-    ]
+    inputs = [{"name": column.name, "required": True, **_type_of(column.type)} for column in schema.features]
     kind = "string" if schema.task == "classification" else "double"
     return {"inputs": inputs, "outputs": [{"name": "prediction", "type": kind, "required": True}]}
+
+
+def _type_of(kind: str) -> dict[str, Any]:
+    if kind == "sequence":
+        return {"type": "array", "items": {"type": "double"}}
+    return {"type": TYPES.get(kind, "string")}
 
 
 def _ensure(mlflow: "MlflowClient", name: str) -> None:

@@ -285,7 +285,7 @@ def _end(store: "Store", run_id: str, how: dict[str, Any]) -> None:
 
 def _unfinished(run_id: str, spec: Spec, splits: Splits, *, status: Status) -> Trained:
     return Trained(
-        run_id=run_id, name=spec.name, status=status, task=splits.data_schema.task, metric="", metrics={}, bundle="",
+        run_id=run_id, name=spec.name, status=status, task=splits.data_schema.kind, metric="", metrics={}, bundle="",
         splits_id=splits.id, rows=dict(splits.rows), seconds={}, execution="inline", model=spec.model.type,
         parameters=0,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from raymle.train.check import check as check
 from raymle.train.check import count as count
+from raymle.train.check import fits as fits
 from raymle.train.check import is_group as is_group
 from raymle.train.check import keeps as keeps
 from raymle.train.check import most_epochs as most_epochs

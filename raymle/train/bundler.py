@@ -49,6 +49,7 @@ class Bundler:
     ) -> Self:
         """Read what a training on these splits needs besides their rows; the arguments are those of ``fit``."""
         transform, schema = shards.load_transform(splits), splits.data_schema
+        models.fits(model, transform.inputs)
         objective = of(
             schema, metric, train, mean=transform.target_mean, std=transform.target_std,
             counts=_counts(splits), folder=folder,

@@ -8,8 +8,9 @@ from math import ceil
 from raymle import model as models
 from raymle.config.model import ModelConfig
 from raymle.config.train import PretrainedConfig, TrainConfig, WorkersRange
-from raymle.data import own
+from raymle.data import own, shards
 from raymle.errors import SetupError, SpecError, UsageError
+from raymle.records import Splits
 
 LOSSES = {
     "classification": ("cross_entropy",),
@@ -26,17 +27,25 @@ def check(train: TrainConfig, model: ModelConfig, *, folder: str = ".") -> None:
     """Raise for what cannot be trained, before any data is read.
 
     Raises:
-        UsageError: the feature comes later.
+        UsageError: the feature comes later, or does not go with another one.
         SpecError: a parameter or loss does not exist.
     """
     models.check(model, folder)
-    if later := _comes_later(train):
-        raise UsageError(f"{later} comes later")
     if model.type == "trees":
         _check_trees(train)
+    _check_pretrained(train)
     if train.backend == "horovod":
         _check_horovod(train)
     _check_loss(train, folder)
+
+
+def fits(model: ModelConfig, splits: Splits) -> None:
+    """Refuse a family that cannot take what the prepared rows consist of.
+
+    Raises:
+        UsageError: trees with texts, or a network for texts without any.
+    """
+    models.fits(model, shards.load_transform(splits).inputs)
 
 
 def _check_horovod(train: TrainConfig) -> None:
@@ -53,6 +62,22 @@ def _check_trees(train: TrainConfig) -> None:
         )
     if set_for := _for_networks(train):
         raise UsageError(f"{set_for} is for networks, and model.type is trees", hint=f"leave {set_for} out")
+
+
+def _check_pretrained(train: TrainConfig) -> None:
+    asked = train.pretrained
+    if asked.source is None and asked != PretrainedConfig():
+        name = next(name for name in asked.model_fields_set if name != "source")
+        raise SpecError(
+            f"train.pretrained.{name} is set, but nothing is loaded",
+            hint="name a RUN, models:/NAME@alias, a bundle or a .safetensors file in train.pretrained.from",
+        )
+    if train.loop and (asked.layer_decay < 1 or asked.unfreeze):
+        name = "unfreeze" if asked.unfreeze else "layer_decay"
+        raise UsageError(
+            f"train.pretrained.{name} is for raymle's own loop, and train.loop is yours",
+            hint=f"leave {name} out; train.pretrained.trainable freezes layers in your loop too",
+        )
 
 
 def _check_loss(train: TrainConfig, folder: str) -> None:
@@ -76,6 +101,7 @@ def _for_networks(train: TrainConfig) -> str:
         "train.accumulate": train.accumulate > 1,
         "train.class_weights": train.class_weights is not None,
         "train.loop": train.loop is not None,
+        "train.pretrained": train.pretrained != PretrainedConfig(),
     }
     return next((name for name, is_used in asked.items() if is_used), "")
 
@@ -135,11 +161,3 @@ def most_epochs(train: TrainConfig, model: ModelConfig) -> int:
         return train.epochs
     rounds: int = models.parameters(model).rounds
     return ceil(rounds / ROUNDS_PER_EPOCH)
-
-
-def _comes_later(train: TrainConfig) -> str:
-    """Name the first configured feature that this version does not have; empty when it has them all."""
-    later = {
-        "train.pretrained": train.pretrained != PretrainedConfig(),
-    }
-    return next((name for name, is_used in later.items() if is_used), "")

@@ -10,9 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from raymle.ancestry import Layer
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.errors import ArtifactError
+from raymle.model.layers import hush
 from raymle.model.network import as_inputs
 from raymle.records import Metrics
 from raymle.train.checkpoint import misfits
@@ -100,14 +102,27 @@ class Learner:
     """A module with what moves its weights."""
 
     def __init__(
-        self, module: nn.Module, config: TrainConfig, objective: Objective, world: World, *, rows: int
+        self,
+        module: nn.Module,
+        config: TrainConfig,
+        objective: Objective,
+        world: World,
+        *,
+        rows: int,
+        layers: Sequence[Layer] = (),
     ) -> None:
         self.config, self.objective, self.world, self.rows = config, objective, world, rows
         self.steps = steps_of(rows, config)
         self.bare, self.module = module, world.wrap(module)
-        named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
-        self.names, self.parameters = [name for name, _ in named], [weight for _, weight in named]
-        self.stepper = Stepper(self.parameters, config.optimizer, steps=config.epochs * self.steps)
+        turns = {layer.name: layer for layer in layers}
+        since = {
+            name: turns[name].since if turns else weight.requires_grad for name, weight in module.named_parameters()
+        }
+        self.since = {name: int(epoch) for name, epoch in since.items() if epoch}
+        self.names, self.parameters = [*self.since], [module.get_parameter(name) for name in self.since]
+        self.has_turns, self.moving = bool(turns), [weight for weight in self.parameters if weight.requires_grad]
+        rates = [turns[name].rate if turns else 1.0 for name in self.names]
+        self.stepper = Stepper(self.parameters, config.optimizer, steps=config.epochs * self.steps, rates=rates)
         self.loss = objective.learning(world.device)
         self.average = _average(module, config.ema) if config.ema else None
 
@@ -115,6 +130,20 @@ class Learner:
     def judged(self) -> nn.Module:
         """The module that is validated and kept: the average of the weights, if there is one."""
         return self.average.module if self.average is not None else self.bare
+
+    def begin(self, epoch: int) -> None:
+        """Make ready for an epoch: unfreeze what it is the first one for, and keep what is frozen still."""
+        is_new = False
+        for name, weight in zip(self.names, self.parameters, strict=True):
+            is_moving = self.since[name] <= epoch
+            is_new |= is_moving != weight.requires_grad
+            weight.requires_grad_(is_moving)
+        if is_new:
+            self.module = self.world.wrap(self.bare)  # the gradients that the workers agree on are others
+            self.moving = [weight for weight in self.parameters if weight.requires_grad]
+        self.module.train()
+        if self.has_turns:
+            hush(self.bare)
 
     def fresh(self) -> Learned:
         """Start an epoch."""
@@ -130,7 +159,7 @@ class Learner:
                 loss = self._loss_of(train, part) * weight
                 torch.autograd.backward(loss * (self.world.size / len(rows)))  # the mean over workers undoes the size
             learned.losses[learned.done] += loss.detach()
-        self.world.average(self.parameters)
+        self.world.average(self.moving)
         learned.norms[learned.done] = self._clip(learned)
         self.stepper.step()
         if self.average is not None:
@@ -138,7 +167,7 @@ class Learner:
         learned.done += 1
 
     def _loss_of(self, train: Arrays, rows: npt.NDArray[np.int64]) -> Tensor:
-        inputs = as_inputs(train.numbers[rows], train.codes[rows], self.world.device)
+        inputs = as_inputs(train.rows(rows), self.world.device)
         targets = self.objective.targets(train.target[rows]).to(self.world.device)
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             outputs = self.module(**inputs)
@@ -156,7 +185,9 @@ class Learner:
 
     def layers(self, learned: Learned) -> Metrics:
         """Return the mean norm of each layer's gradient, largest layers first if there are many."""
-        return learned.means(self.names, [weight.numel() for weight in self.parameters])
+        found = learned.means(self.names, [weight.numel() for weight in self.parameters])
+        moving = {name for name, weight in zip(self.names, self.parameters, strict=True) if weight.requires_grad}
+        return {name: norm for name, norm in found.items() if name in moving}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that the next step depends on."""

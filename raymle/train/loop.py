@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from raymle.ancestry import Layer
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.model.network import forward
@@ -35,6 +36,7 @@ def epochs(
     objective: Objective,
     world: World,
     keeper: Keeper | None = None,
+    layers: Sequence[Layer] = (),
 ) -> Generator[Epoch, bool | None, Best]:
     """Train a module, report after every epoch, and return the best weights.
 
@@ -48,11 +50,12 @@ def epochs(
         objective: Loss, metric and target scale.
         world: The other workers.
         keeper: The run's checkpoints; None keeps none.
+        layers: Which weights are trained, when and how fast; empty trains all alike.
     """
     keeper = keeper or Keeper()
     torch.manual_seed(config.seed * 10_007 + world.rank)  # dropout: each worker its own
     module.to(world.device)
-    learner = Learner(module, config, objective, world, rows=len(train.numbers))
+    learner = Learner(module, config, objective, world, rows=len(train.numbers), layers=layers)
     best = Best()
     learned = resume(learner, best, keeper)
     is_over = yield from told_again(best.reports)
@@ -101,7 +104,7 @@ def pass_over(learner: Learner, train: Arrays, best: Best, learned: Learned, kee
     It ends early when the loss or a gradient is not finite, or when the run is asked to stop; the latter's state is
     kept. Returns what all workers agreed on in their last look.
     """
-    learner.module.train()
+    learner.begin(best.epochs + 1)
     started, wish = time.monotonic(), Wish(save=False, stop=False, ask=False, stride=1)
     epoch, done = best.epochs + 1, learned.done
     for rows in order.batches(train, learner.config, epoch, steps=learner.steps, start=done):
@@ -185,7 +188,7 @@ def validate(module: nn.Module, validation: Arrays, objective: Objective, world:
     parts = np.array_split(np.arange(len(validation.numbers)), world.size)
     mine = slice(parts[world.rank][0], parts[world.rank][-1] + 1) if len(parts[world.rank]) else slice(0, 0)
     module.eval()
-    raw = world.gather(forward(module, validation.numbers[mine], validation.codes[mine], objective.outputs))
+    raw = world.gather(forward(module, validation.rows(mine), objective.outputs))
     with torch.inference_mode():
         loss = objective.judging()(torch.from_numpy(raw), objective.targets(validation.target))
     score = objective.score(validation.target, objective.predictions(raw))

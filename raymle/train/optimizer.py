@@ -6,7 +6,7 @@ is compiled here, so its methods are called without those wrappers; what they co
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -27,12 +27,22 @@ ONE_CYCLE_END = 1e-4 / 25
 class Stepper:
     """Moves parameters by their gradients; one call is one step."""
 
-    def __init__(self, parameters: list[nn.Parameter], config: OptimizerConfig, *, steps: int) -> None:
+    def __init__(
+        self, parameters: list[nn.Parameter], config: OptimizerConfig, *, steps: int, rates: Sequence[float] = ()
+    ) -> None:
+        """Make a stepper.
+
+        Args:
+            parameters: What is moved; one without a gradient stays where it is.
+            config: How.
+            steps: Of the whole training.
+            rates: Each parameter's share of the learning rate; empty moves all alike.
+        """
         self.parameters, self.config, self.steps = parameters, config, steps
         self.taken = 0
         self.plateau = Plateau()
         self.rate = self._rate()
-        self._optimizer = _make(parameters, config)
+        self._optimizer = _make(_groups(parameters, rates or [1.0] * len(parameters)), config)
         self._step: Callable[..., Any] = inspect.unwrap(type(self._optimizer).step)
 
     @torch.no_grad()
@@ -40,7 +50,7 @@ class Stepper:
         """Take a step at the rate of the schedule, and forget the gradients."""
         self.rate = self._rate()
         for group in self._optimizer.param_groups:
-            group["lr"] = self.rate
+            group["lr"] = self.rate * group["share"]
         self._step(self._optimizer)
         self.taken += 1
         for parameter in self.parameters:
@@ -123,7 +133,15 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2
 
 
-def _make(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+def _groups(parameters: list[nn.Parameter], rates: Sequence[float]) -> list[dict[str, Any]]:
+    """Put together what has the same share of the learning rate."""
+    found: dict[float, list[nn.Parameter]] = {}
+    for parameter, rate in zip(parameters, rates, strict=True):
+        found.setdefault(rate, []).append(parameter)
+    return [{"params": group, "share": rate} for rate, group in found.items()]
+
+
+def _make(parameters: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:
     _spare_compiler()
     settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     match config.type:

@@ -71,10 +71,10 @@ def windows(train: Arrays, limit: int) -> Windows | None:
 
     The free memory of a machine plays no part, so that a run gives the same batches everywhere.
     """
-    arrays = (train.numbers, train.codes, train.target, train.order)
-    if sum(each.nbytes for each in arrays) <= limit:
+    total = sum(each.nbytes for each in (*train.arrays, train.order))
+    if total <= limit:
         return None
-    row = sum(each.nbytes for each in arrays) // len(train.order)
+    row = total // len(train.order)
     block = max(1, min(BLOCK_BYTES, limit // FEWEST_BLOCKS) // row)
     return Windows(len(train.order), block, max(1, limit // (block * row)))
 
@@ -111,7 +111,7 @@ def _windowed(train: Arrays, places: Windows, seed: int, epoch: int, *, skip: in
 
 def _read(train: Arrays, block: range) -> None:
     """Bring a block into the page cache: rows gathered at random would be read a page at a time."""
-    for array in (train.numbers, train.codes, train.target):
+    for array in train.arrays:
         rows: NDArray[Any] = array[block.start : block.stop]
         rows.reshape(-1).view(np.uint8)[::PAGE_BYTES].max(initial=0)
 

@@ -10,6 +10,7 @@ from raymle.config.train import TrainConfig
 from raymle.data import own as users
 from raymle.data.shards import Arrays
 from raymle.errors import RaymleError, SpecError, WorkError
+from raymle.model.layers import hush
 from raymle.records import Epoch, Metrics
 from raymle.train import loop
 from raymle.train.best import Best
@@ -35,6 +36,8 @@ class Context:
         was_training = self.model.training
         found = loop.validate(self.model, self.validation, self.objective, self.world)
         self.model.train(was_training)
+        if self.params.pretrained.source:
+            hush(self.model)
         return found | metrics
 
 
@@ -52,6 +55,8 @@ def epochs(reference: str, folder: str) -> Callable[..., Generator[Epoch, bool |
         world: World,
     ) -> Generator[Epoch, bool | None, Best]:
         context = Context(config, module.to(world.device), train, validation, objective, world)
+        if config.pretrained.source:
+            hush(module)
         best = Best(workers=world.size)
         for metrics in reports(function, context, reference):
             require_in_step(module, world, best.epochs + 1)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from raymle.config.train import OptimizerConfig
+from raymle.data.encoded import Encoded
 from raymle.model.network import as_inputs
 from raymle.train.moves import MOVES, Pace, State, fresh
 from raymle.train.objective import Loss
@@ -99,9 +99,9 @@ class Stack:
         with torch.inference_mode():
             return self._outputs(inputs)
 
-    def inputs(self, numbers: npt.NDArray[Any], codes: npt.NDArray[Any]) -> dict[str, Tensor]:
+    def inputs(self, rows: Encoded) -> dict[str, Tensor]:
         """Name the arrays as the networks want them, in the weights' own precision."""
-        named = as_inputs(numbers, codes, self.matrix.device)
+        named = as_inputs(rows, self.matrix.device)
         return named | {"numbers": named["numbers"].to(self.matrix.dtype)}
 
     def keep(self, places: Sequence[int]) -> None:

@@ -101,7 +101,7 @@ def pass_over(
     layers = torch.zeros(len(stack), len(stack.names), dtype=stack.matrix.dtype)
     columns = torch.from_numpy(paces).to(stack.matrix.dtype)[:, :, None]
     for step, rows in enumerate(batches(courses, train, steps)):
-        inputs, targets = stack.inputs(train.numbers[rows], train.codes[rows]), objective.targets(train.target[rows])
+        inputs, targets = stack.inputs(train.rows(rows)), objective.targets(train.target[rows])
         losses[step], found = stack.step(inputs, targets, columns[step])
         norms[step] = torch.linalg.vector_norm(found, dim=1)
         layers += found
@@ -134,6 +134,6 @@ def validate(stack: Stack, validation: Arrays, objective: Objective) -> tuple[np
     size = max(FEWEST_ROWS, BATCH_ROWS // len(stack))  # of a batch: no more memory for many than for one
     for start in range(0, max(1, rows), size):
         some = slice(start, start + size)
-        parts.append(stack.forward(stack.inputs(validation.numbers[some], validation.codes[some])))
+        parts.append(stack.forward(stack.inputs(validation.rows(some))))
         losses += summed(judge, parts[-1], targets[some])
     return torch.cat(parts, dim=1).numpy(), (losses / max(1, rows)).tolist()

@@ -1,12 +1,13 @@
 """One training as plain values, and one worker's part in it."""
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from raymle.ancestry import Layer
 from raymle.config.train import TrainConfig
 from raymle.data import shards
 from raymle.model import Contents
@@ -33,11 +34,20 @@ class Task:
     storage: str
     run: str = ""
     """Id of the run whose checkpoints are kept; empty keeps none."""
+    start: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weights and buffers to begin with; empty begins with those that the seed gives."""
+    layers: tuple[Layer, ...] = ()
+    """Which weights are trained, when and how fast; empty trains all alike."""
 
     def module(self) -> nn.Module:
-        """Build the network; the seed gives every worker the same first weights."""
+        """Build the network; seed and start give every worker the same first weights."""
         contents = self.contents
-        return build(contents.model, contents.inputs, contents.outputs, folder=self.folder, seed=self.train.seed)
+        module = build(contents.model, contents.inputs, contents.outputs, folder=self.folder, seed=self.train.seed)
+        if self.start:
+            module.load_state_dict(self.start)
+        for layer in self.layers:
+            module.get_parameter(layer.name).requires_grad_(layer.since == 1)
+        return module
 
 
 def run(task: Task, world: World, keeper: Keeper) -> Generator[Epoch, bool | None, Best]:
@@ -48,8 +58,9 @@ def run(task: Task, world: World, keeper: Keeper) -> Generator[Epoch, bool | Non
         users = own.epochs(task.train.loop, task.folder)
         return users(task.module(), train, validation, task.train, objective=task.objective, world=world)
     return loop.epochs(
-        task.module(), train, validation, task.train, objective=task.objective, world=world, keeper=keeper
-    )
+        task.module(), train, validation, task.train, objective=task.objective, world=world, keeper=keeper,
+        layers=task.layers,
+    )  # fmt: skip
 
 
 def threads(train: TrainConfig) -> int:

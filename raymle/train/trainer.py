@@ -6,10 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raymle.ancestry import Parent
 from raymle.config.model import ModelConfig
 from raymle.config.train import TrainConfig
-from raymle.errors import DataError
+from raymle.errors import DataError, UsageError
 from raymle.records import Epoch, Fitted, Splits
+from raymle.train import first
 from raymle.train.backends.inline import World, device
 from raymle.train.best import Best
 from raymle.train.bundler import Bundler
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from raymle.train.trees import Grown
 
 
-def fit(
+def fit(  # noqa: PLR0913
     train: TrainConfig,
     model: ModelConfig,
     splits: Splits,
@@ -35,6 +37,7 @@ def fit(
     storage: str = "",
     run: str = "",
     transforms: Sequence[str] = (),
+    parent: Parent | None = None,
 ) -> Generator[Epoch, bool | None, Fitted]:
     """Train one model, yield each epoch's report, and save the best weights as a bundle.
 
@@ -50,18 +53,24 @@ def fit(
         storage: Where workers on other machines find the splits.
         run: Id of the run whose checkpoints are kept in the storage, and from which it goes on; empty keeps none.
         transforms: The user's own functions over raw rows, which travel in the bundle.
+        parent: Where ``train.pretrained.from`` was found; None starts from scratch.
 
     Raises:
         KeyboardInterrupt: the run was asked to stop; its state is kept.
     """
     check(train, model, folder=folder)
+    if train.pretrained.source and parent is None:
+        raise UsageError("train.pretrained.from is set, and nobody has found it", hint="raymle.parents.find does")
     started = time.monotonic()
     bundler = Bundler.of(train, model, splits, metric=metric, folder=folder, transforms=transforms)
     kept = run if keeps(train, model) else ""
     task = Task(train, bundler.contents, splits, bundler.objective, folder, storage, kept)
+    task, pretrained = first.begin(task, parent, bundler.transform) if parent else (task, None)
     network, fitted = yield from (_trees(task) if model.type == "trees" else _network(task, bundler, out))
     bundler.save(out, network, fitted.metrics)
-    return fitted.model_copy(update={"bundle": str(out), "seconds": round(time.monotonic() - started, 3)})
+    made = {"bundle": str(out), "seconds": round(time.monotonic() - started, 3), "pretrained": pretrained}
+    warnings = (*(pretrained.warnings if pretrained else ()), *fitted.warnings)
+    return fitted.model_copy(update={**made, "warnings": warnings})
 
 
 def _trees(task: Task) -> Generator[Epoch, bool | None, tuple["Booster", Fitted]]:

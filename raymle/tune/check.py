@@ -7,6 +7,7 @@ from raymle import loader, train
 from raymle.config import Spec, TuneConfig
 from raymle.errors import SpecError, UsageError
 from raymle.measure import metrics, prices
+from raymle.records import Splits
 from raymle.tune import space
 from raymle.tune.attempts import FACTS
 from raymle.tune.capacity import PAUSING
@@ -44,6 +45,17 @@ def check(spec: Spec) -> TuneConfig:
     return config
 
 
+def fits(spec: Spec, splits: Splits) -> None:
+    """Refuse a family that cannot take what the prepared rows consist of.
+
+    Raises:
+        UsageError: the spec's own, or one in the space.
+    """
+    tree = space.parse((spec.tune or TuneConfig()).space)
+    for each in [spec, *varied(spec, tree)] if "model" not in tree else varied(spec, tree):
+        train.fits(each.model, splits)
+
+
 def varied(spec: Spec, tree: Mapping[str, Node]) -> list[Spec]:
     """Return the spec with each end of each range, and each option."""
     return [loader.override(spec, {path: value}) for path, value in space.probes(tree)]
@@ -73,8 +85,14 @@ def _check_value(spec: Spec, path: str, value: object) -> None:
     try:
         varied = loader.override(spec, {path: value})
         train.check(varied.train, varied.model, folder=varied.folder)
+        _check_source(varied, spec)
     except (SpecError, UsageError) as error:
         raise type(error)(f"tune.space: {path} can't be {value!r}: {error}", hint=error.hint) from None
+
+
+def _check_source(varied: Spec, spec: Spec) -> None:
+    if varied.train.pretrained.source not in {None, spec.train.pretrained.source}:
+        raise UsageError("a study has one source of first weights", hint="search null beside it, or make another study")
 
 
 def _check_objectives(spec: Spec, config: TuneConfig) -> None:

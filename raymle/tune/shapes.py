@@ -16,12 +16,13 @@ def shaper(spec: Spec, splits: Splits, *, group: int) -> Callable[[Mapping[str, 
     Args:
         spec: What the trials vary.
         splits: What they train on.
-        group: Most trials that train as one; with 1 each trains alone.
+        group: Most trials that train as one; with 1 each trains alone, and so do networks over texts and the like.
     """
     known: dict[str, bool] = {}
+    is_table = group > 1 and shards.load_transform(splits).inputs.is_table
 
     def shape(values: Mapping[str, Any]) -> str | None:
-        if group == 1:
+        if not is_table:
             return None
         trial = loader.override(spec, values)
         if train.why_not(trial.train, trial.model):

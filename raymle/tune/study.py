@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 from raymle import loader
 from raymle import train as training
+from raymle.ancestry import Parent
 from raymle.config import Spec, TuneConfig
 from raymle.measure import prices
 from raymle.records import Epoch, Fitted, Splits, Study
@@ -62,6 +63,7 @@ def search(
     store: Store,
     run: Run,
     train: Any = None,
+    parent: Parent | None = None,
 ) -> Searched:
     """Run a study on the Ray that is connected, or go on with it; nothing is trained twice.
 
@@ -73,8 +75,10 @@ def search(
         store: The home of the bundles and of the study.
         run: The study's own run; each trial's is its child.
         train: What a trial does; None trains as ``train.fit``.
+        parent: Where ``train.pretrained.from`` was found.
     """
     work, book = _open(config, spec, splits, metric=metric, store=store, run=run, train=train)
+    work = replace(work, parent=parent)
     if book.resumed:
         training.say(f"study {run.id} goes on: {len(book.ended)} of {book.setting.config.trials} trials are done")
     _conduct(work, book, store, run.id)

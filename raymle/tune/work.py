@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raymle import loader
+from raymle.ancestry import Parent
 from raymle.config import Spec
 from raymle.data import shards
 from raymle.errors import WorkError
@@ -30,6 +31,8 @@ class Work:
     """Of the longest trial."""
     pauses: bool = False
     """Whether the scheduler pauses trials, so that each needs a checkpoint to go on from."""
+    parent: Parent | None = None
+    """Where the first weights of trials come from that do not start from scratch."""
 
     @property
     def store(self) -> Store:
@@ -52,6 +55,7 @@ class Work:
         """Start or go on with the training of one trial; its bundle goes to the trial's run."""
         store = self.store
         store.remove(f"runs/{run_id}/bundle")  # of a trial that was killed at its end
+        more = {"parent": self.parent} if spec.train.pretrained.source else {}
         fitted = yield from self.fit(
             spec.train,
             spec.model,
@@ -62,6 +66,7 @@ class Work:
             run=run_id,
             out=self.out(run_id),
             transforms=spec.data.transforms,
+            **more,
         )
         store.publish(f"runs/{run_id}/bundle")
         return fitted

@@ -9,11 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers import sealed
+from small_images import folder_of
 
 import raymle
 from raymle import runtime
 from raymle.config import DataConfig, SplitConfig
 from raymle.data import prepare, shards
+from raymle.errors import DataError
 from raymle.records import Splits
 from raymle.store import Store, open_store
 
@@ -89,6 +91,25 @@ def test_ray_data_prepares_what_the_process_itself_does(ray: Any, tmp_path: Path
 def test_a_table_is_prepared_alike(ray: Any, tmp_path: Path) -> None:
     split = {"method": "hash"}
     compare(made(tmp_path, table(), split, on_ray=False), made(tmp_path, table(), split, on_ray=True))
+
+
+def test_a_folder_of_images_is_prepared_alike(ray: Any, tmp_path: Path) -> None:
+    folder_of(tmp_path / "shapes", 60)
+    data, split = DataConfig(source="shapes", target="label"), SplitConfig(method="stratified")
+    inline, other = (
+        prepare(data, split, open_store(str(tmp_path / place)), folder=str(tmp_path), on_ray=place == "ray")
+        for place in ("inline", "ray")
+    )
+    assert (other.rows, other.fingerprints, other.warnings) == (inline.rows, inline.fingerprints, inline.warnings)
+    for side in ("train", "validation"):
+        a, b = shards.load(inline, side), shards.load(other, side)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(b.rows(b.order).pixels, a.rows(a.order).pixels)
+        np.testing.assert_array_equal(b.target[b.order], a.target[a.order])
+    (tmp_path / "shapes" / "bar" / "empty.png").write_bytes(b"")
+    for place in ("inline", "ray"):
+        store = open_store(str(tmp_path / place))
+        with pytest.raises(DataError, match=r"bar/empty\.png is empty"):
+            prepare(data, split, store, folder=str(tmp_path), on_ray=place == "ray")
 
 
 def test_what_is_wrong_with_a_row_is_the_same_error(ray: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from small_images import folder_of
 
 from raymle.config.data import DataConfig
 from raymle.data.infer import infer
@@ -92,3 +93,18 @@ def test_a_store_that_cannot_be_reached_is_a_setup_error(filled: Any, monkeypatc
     with pytest.raises(SetupError, match=r"s3://bucket/a.csv cannot be read") as caught:
         resolve("s3://bucket/a.csv", folder=".")
     assert "AWS_ENDPOINT_URL" in caught.value.hint
+
+
+def test_images_of_a_bucket_are_those_of_a_folder(filled: Any, tmp_path: Path) -> None:
+    _, name, put = filled
+    folder = folder_of(tmp_path / "shapes", 6)
+    for path in sorted(folder.rglob("*.png")):
+        put(f"shapes/{path.relative_to(folder)}", path.read_bytes())
+    put("shapes.csv", b"photo,label\nshapes/bar/0000.png,a\nshapes/dot/0001.png,b\nshapes/dot/gone.png,b\n")
+    here, there = resolve(str(folder), folder="/"), resolve(f"s3://{name}/shapes", folder="/")
+    assert values(there) == values(here)
+    store = open_store(str(tmp_path / "runs"))
+    assert fingerprint(there, store) == fingerprint(here, store)
+    first, _, last = values(resolve(f"s3://{name}/shapes.csv", folder="/"))
+    assert first["photo"] == (folder / "bar/0000.png").read_bytes()
+    assert b"is not there" in last["photo"]

@@ -75,10 +75,35 @@ def test_data_show_and_split_describe_columns_and_sides(raymle: Shell, spec: Pat
     assert roles["carrier"] == ("category", "feature")
     assert roles["late"][1] == "target"
     assert sum(shown["rows"].values()) == ROWS
+    assert sum(shown["sampled"].values()) == shown["rows"]["train"] + shown["rows"]["validation"]
     document = raymle("data", "split", "--json").json
     assert list(document) == ["rows", "fingerprints", "distribution"]
     assert sum(document["rows"].values()) == ROWS
     assert set(document["fingerprints"]) == {"train", "validation", "test"}
+
+
+def test_data_show_says_what_looks_wrong_and_writes_a_page(raymle: Shell, spec: Path) -> None:
+    table = pq.read_table(raymle.folder / "flights.parquet")
+    late = [word.as_py() == "yes" for word in table["late"]]
+    more = {"refund": [300 + row % 7 if is_late else 0 for row, is_late in enumerate(late)],
+            "contact": [f"somebody{row % 999}@example.org" for row in range(ROWS)]}  # fmt: skip
+    for name, values in more.items():
+        table = table.append_column(name, [values])
+    pq.write_table(table, raymle.folder / "more.parquet")
+    words = ("data", "show", "data.source=more.parquet", "storage=looked")
+    done = raymle(*words, "--output", "pages/data.html")
+    assert (
+        "column refund alone predicts the target (AUC 1.000): is it known before the event? data.drop: [refund]"
+        in done.out
+    )
+    assert "column contact looks private (e-mail, in 100 % of its values)" in done.out
+    assert "page: pages/data.html" in done.err
+    html = (raymle.folder / "pages" / "data.html").read_text()
+    assert "<svg" in html
+    assert "is it known before the event?" in html
+    summary = next((raymle.folder / "looked" / "shards").glob("*/summary.json")).read_text()
+    assert not any("somebody" in each for each in (done.out, html, summary, raymle(*words, "--json").out))
+    assert "--output pages is a folder" in raymle("data", "show", "--output", "pages", code=2).err
 
 
 def test_a_plan_leaves_nothing_behind(raymle: Shell, spec: Path) -> None:

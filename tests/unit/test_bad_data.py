@@ -123,7 +123,7 @@ CASES = [
     Case("missing file", {}, "a.csv does not exist", "spec's folder", source="a.csv"),
     Case("missing folder", {}, "data does not exist", source="data/"),
     Case("empty folder", {"data": None}, "data holds no data files", "csv", source="data"),
-    Case("folder of other files", {"data/notes.txt": b"hello"}, "data holds no data files", source="data"),
+    Case("folder of other files", {"data/notes.md": b"hello"}, "data holds no data files", source="data"),
     Case("glob without a match", {"a.csv": GOOD}, "no file matches", source="b*.csv"),
     Case("glob over formats", {"a.csv": GOOD, "a.jsonl": b"{}"}, "a.* mixes formats: 1 csv and 1 json files", source="a.*"),
     Case("folder of formats", {"data/a.csv": GOOD, "data/b.parquet": parquet(age=[1])}, "data mixes formats: 1 csv and 1 parquet files", "glob", source="data"),
@@ -141,8 +141,9 @@ CASES = [
     Case("JSON of two types", {"a.json": b'{"age": 1, "churned": "no"}\n{"age": "old", "churned": "no"}\n'}, "a.json has a string in column 'age', which holds a number before"),
     Case("JSON key twice", {"a.json": b'{"age": 1, "age": 2}\n'}, "a.json is not a whole json file"),
     Case("nested columns only", {"a.json": b'{"age": {"years": 1}, "churned": "no"}\n{"age": {"years": 2}, "churned": "yes"}\n' * 3}, "no column is left to predict 'churned' from", "nested"),
-    Case("image type", {"a.csv": GOOD}, "image columns come later", data={"types": {"age": "image"}}, error=UsageError),
-    Case("forecast task", {"a.csv": GOOD}, "data.task forecast comes later", data={"task": "forecast"}, error=UsageError),
+    Case("image type", {"a.csv": GOOD}, "column 'age' is image by data.types, but holds double", data={"types": {"age": "image"}}),
+    Case("anomaly task", {"a.csv": GOOD}, "data.task anomaly comes later", data={"task": "anomaly"}, error=UsageError),
+    Case("forecast of words", {"a.csv": GOOD}, "time column 'plan' holds", "2026-01-31", data={"task": "forecast", "target": "age", "time": "plan"}),
     Case("unknown scheme", {}, "scheme ftp", "s3", source="ftp://host/a.csv", error=UsageError),
 ]  # fmt: skip
 

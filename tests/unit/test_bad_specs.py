@@ -148,8 +148,8 @@ BAD: dict[str, tuple[str | bytes, str, str, str]] = {
         "5:20",
         "",
     ),
-    "column split without column": (
-        GOOD + "split: {method: column}\n",
+    "a column for another split": (
+        GOOD + "split: {method: hash, by: part}\n",
         "split: split.by goes with",
         "5:8",
         "",

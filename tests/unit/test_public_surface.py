@@ -15,7 +15,7 @@ OPTIONS = {
     "train": {"--profile", "--key", "--plan", "--resume", "--take-over", "--json"},
     "tune": {"--profile", "--key", "--plan", "--resume", "--take-over", "--json"},
     "compare": {"--pick", "--limit", "--output", "--profile", "--storage", "--plan", "--json"},
-    "data show": {"--profile", "--json"},
+    "data show": {"--output", "--profile", "--json"},
     "data split": {"--profile", "--json"},
     "evaluate": {"--storage", "--json"},
     "score": {"--output", "--storage", "--json"},

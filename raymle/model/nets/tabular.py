@@ -37,6 +37,24 @@ class Linear(nn.Module):
 
 
 @final
+class Embedded(nn.Module):
+    """The numbers as they are, and each category's code as a vector beside them."""
+
+    def __init__(self, inputs: Inputs, embedding: int | None) -> None:
+        super().__init__()
+        widths = [embedding or embedding_width(codes) for codes in inputs.categories]
+        self.embeddings = nn.ModuleList(map(nn.Embedding, inputs.categories, widths))
+        for table in self.embeddings.parameters():
+            nn.init.normal_(table, std=0.05)  # torch's N(0, 1) drowns the standardised numbers of small data
+        self.width = inputs.numbers + sum(widths)
+
+    def forward(self, numbers: Tensor, categories: Tensor) -> Tensor:
+        """Return ``[n, width]``."""
+        embedded = [table(categories[:, column]) for column, table in enumerate(self.embeddings)]
+        return torch.cat([numbers, *embedded], dim=1)
+
+
+@final
 class Mlp(nn.Module):
     """Embedded categories beside the numbers, then hidden layers."""
 

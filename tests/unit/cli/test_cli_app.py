@@ -104,7 +104,7 @@ def test_a_verb_of_tomorrow_is_refused_in_a_sentence(verb: str, capsys: pytest.C
         (["serve"], "Missing command"),
         (["runs"], "Missing command"),
         (["init", "x.csv"], "init needs the data and its target"),
-        (["init", "--template", "tabular"], "templates come later"),
+        (["init", "--template", "tabular"], "there is no template 'tabular'"),
         (["promote", "last", "--canary", "10", "--shadow"], "--canary and --shadow do not go together"),
         (["train", "nowhere.yaml"], "there is no spec nowhere.yaml"),
         (["train", "train.epochs"], "there is no spec train.epochs"),

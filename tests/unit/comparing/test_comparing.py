@@ -54,7 +54,7 @@ def test_models_are_named_by_what_tells_them_apart():
         (choices(split__seed=[0, 1]), UsageError, "split.seed cannot be compared: other rows would judge"),
         ({"train.optimizer.learning_rate": {"loguniform": [1e-4, 1e-1]}}, UsageError, "range of numbers"),
         (choices(model__type=["linear", "mpl"]), SpecError, "'mpl' is none of linear, mlp"),
-        (choices(model__type=["linear", "cnn"]), UsageError, "model.type cnn comes later"),
+        (choices(model__type=["linear", "cells"]), UsageError, "model.type cells comes later"),
         (choices(model__params__hiden=[[4], [8]]), SpecError, "model.params.hiden is not a parameter of mlp"),
         (choices(train__epoch=[1, 2]), SpecError, "train.epoch is not a setting"),
     ],

@@ -1,3 +1,4 @@
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from raymle.data.source import resolve
 from raymle.records import Column, Schema
 
 N = 200
+AN_ID = ", like an id: its words do not come again; data.types: {x: text} learns from it"
 LABELS = ["no", "yes"] * (N // 2)
 
 
@@ -50,14 +52,28 @@ def test_a_column_gets_the_type_of_its_values(values: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "values",
+    [
+        ["a long sentence that goes on and on about something, " * 2] * N,
+        [f"Order {i} arrived late and the box was broken" for i in range(N)],
+        [f"第{i}号餐厅的服务很好" for i in range(N)],
+    ],
+    ids=["long", "short and all different", "without spaces"],
+)
+def test_sentences_are_learned_from(values: Any) -> None:
+    assert (column(values).type, column(values).role) == ("text", "feature")
+
+
+@pytest.mark.parametrize(
     ("values", "why"),
     [
-        ([f"user {i}" for i in range(N)], "200 different values in 200 rows; text columns come later"),
-        (["a long sentence that goes on and on about something, " * 2] * N, "long text; text columns come later"),
-        ([[1, 2]] * N, "nested values; sequence columns come later"),
-        ([b"\x00"] * N, "bytes; text columns come later"),
+        ([f"user {i}" for i in range(N)], f"200 different values in 200 rows{AN_ID}"),
+        ([sha256(bytes([i])).hexdigest() for i in range(N)], f"long text{AN_ID}"),
+        ([f"https://shop.example/orders/{i:09d}?from=mail&day=monday" for i in range(N)], f"long text{AN_ID}"),
+        ([[["a"]]] * N, "nested values that are no lists of numbers"),
+        ([b"\x00"] * N, "bytes; text is written as strings"),
     ],
-    ids=["unique", "long", "list", "bytes"],
+    ids=["unique", "hashes", "links", "list", "bytes"],
 )  # fmt: skip
 def test_what_cannot_be_learned_from_yet_is_dropped_with_the_reason(values: Any, why: str) -> None:
     assert (column(values).role, column(values).reason) == ("drop", why)
@@ -71,7 +87,7 @@ def test_a_column_without_a_name_is_dropped() -> None:
 def test_the_spec_overrules_what_was_inferred() -> None:
     assert column(list(range(N)), types={"x": "category"}).type == "category"
     assert column([f"user {i}" for i in range(N)], types={"x": "category"}).role == "feature"
-    assert column(list(range(N)), types={"x": "text"}).role == "drop"
+    assert column([f"user {i}" for i in range(N)], types={"x": "text"}).role == "feature"
 
 
 def test_roles_come_from_the_spec_and_are_never_features() -> None:

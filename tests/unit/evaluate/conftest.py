@@ -11,7 +11,7 @@ import pytest
 from raymle.data.schema import conform
 from raymle.data.seal import Writer
 from raymle.evaluate import unseal
-from raymle.records import Column, Schema, Splits, Trained
+from raymle.records import Column, Inputs, Schema, Splits, Trained
 from raymle.store import commit, draft_folder, open_store
 
 SCHEMA = Schema(
@@ -56,7 +56,8 @@ class FakeBundle:
     @property
     def transform(self):
         return SimpleNamespace(
-            target=lambda table: (table["late"].to_numpy(zero_copy_only=False) == "yes").astype(np.int64)
+            inputs=Inputs(numbers=1),
+            target=lambda table: (table["late"].to_numpy(zero_copy_only=False) == "yes").astype(np.int64),
         )
 
     def labelled(self, raw):

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from raymle.config import EvaluateConfig, ModelConfig
+from raymle.data.shards import Arrays
 from raymle.errors import DataError
 from raymle.evaluate import evaluator
 from raymle.records import Epoch, Splits
@@ -19,7 +20,7 @@ def model(bench, monkeypatch):
         transform=fake.transform,
         predict=fake.predict,
         labelled=fake.labelled,
-        predict_arrays=lambda numbers, codes: np.stack([1 - numbers[:, 0], numbers[:, 0]], axis=1),
+        predict_encoded=lambda rows: np.stack([1 - rows.numbers[:, 0], rows.numbers[:, 0]], axis=1),
         contents=SimpleNamespace(model=ModelConfig(), transforms=()),
     )
     monkeypatch.setattr(evaluator, "load", lambda path: loaded)
@@ -33,7 +34,7 @@ def labelled(bench):
 
 def test_validation_rows_are_measured_and_reported(bench, model, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
-    arrays = SimpleNamespace(numbers=rng.random((80, 1)), codes=np.empty((80, 0)), target=rng.integers(0, 2, 80))
+    arrays = Arrays(rng.random((80, 1)), np.empty((80, 0)), rng.integers(0, 2, 80), np.arange(80))
     monkeypatch.setattr(evaluator.shards, "load", lambda splits, side: {"validation": arrays}[side])
     splits = Splits(
         id="s", path="", sealed="", data_fingerprint="", data_schema=model.schema,

@@ -65,7 +65,7 @@ def test_a_wrong_parameter_is_named_before_anything_is_built(config, message, hi
 
 def test_a_family_of_a_later_version_is_refused_with_a_sentence():
     with pytest.raises(UsageError, match="comes later"):
-        check(ModelConfig(type="resnet"))
+        check(ModelConfig(type="cells"))
 
 
 def write(folder, text):

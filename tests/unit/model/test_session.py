@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raymle.config import ModelConfig
+from raymle.data.encoded import Encoded
 from raymle.errors import ArtifactError, SecurityError, WorkError
 from raymle.model import onnx_export, session
 from raymle.model.build import build
@@ -37,7 +38,7 @@ def encoded(inputs: Inputs, rows: int, seed: int = 0):
     draw = np.random.default_rng(seed)
     codes = [draw.integers(0, size, rows) for size in inputs.categories]
     numbers = draw.normal(size=(rows, inputs.numbers)).astype(np.float32)
-    return numbers, (np.stack(codes, 1) if codes else np.empty((rows, 0))).astype(np.int32)
+    return Encoded(numbers, (np.stack(codes, 1) if codes else np.empty((rows, 0))).astype(np.int32))
 
 
 MODELS = st.one_of(
@@ -65,9 +66,9 @@ def test_onnx_runtime_gives_what_torch_gives(tmp_path_factory, config, numbers, 
     inputs = Inputs(numbers=numbers, categories=tuple(categories) if categories or numbers else (2,))
     module, model = exported(tmp_path_factory.mktemp("net"), config, inputs, outputs, seed)
     arrays = encoded(inputs, rows, seed)
-    found = session.predictor(model, inputs, outputs, threads=1)(*arrays)
+    found = session.predictor(model, inputs, outputs, threads=1)(arrays)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, forward(module, *arrays, outputs), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found, forward(module, arrays, outputs), rtol=1e-4, atol=1e-4)
 
 
 def test_a_network_says_the_same_bytes_twice_and_nothing_of_this_machine(tmp_path):
@@ -76,7 +77,7 @@ def test_a_network_says_the_same_bytes_twice_and_nothing_of_this_machine(tmp_pat
     for config in (ModelConfig(type="mlp"), ModelConfig(type="secretive:plain")):
         _, first = exported(tmp_path, config)
         _, again = exported(tmp_path, config)
-        again_numbers = session.predictor(again, INPUTS, 2)(*encoded(INPUTS, 4)).shape
+        again_numbers = session.predictor(again, INPUTS, 2)(encoded(INPUTS, 4)).shape
         assert len(first) == len(again)
         assert again_numbers == (4, 2)
         assert str(tmp_path).encode() not in first
@@ -130,7 +131,7 @@ def test_a_word_in_a_name_is_no_reference_to_a_file(tmp_path):
     _, model = exported(tmp_path, ModelConfig(type="mlp"))
     parsed = onnx.load_model_from_string(model)
     parsed.graph.node[0].name = "location"
-    assert session.predictor(parsed.SerializeToString(), INPUTS, 2)(*encoded(INPUTS, 2)).shape == (2, 2)
+    assert session.predictor(parsed.SerializeToString(), INPUTS, 2)(encoded(INPUTS, 2)).shape == (2, 2)
 
 
 @pytest.mark.parametrize("model", [b"", b"location", b"no model at all", b"\x08\x08" * 50])

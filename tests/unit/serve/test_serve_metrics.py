@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from small_metrics import SCHEMA, TRANSFORM, rows, samples
 
+from raymle.data.texts import Text
 from raymle.data.transform import Transform
 from raymle.records import Column, Schema
 from raymle.serve import families
@@ -158,6 +159,19 @@ def test_what_is_loaded_is_told_and_what_was_unloaded_is_not(metrics):
     assert seen(metrics)["raymle_replicas",] == 0
 
 
+def test_empty_texts_are_counted_apart_from_missing_ones(tmp_path):
+    schema = Schema(
+        columns=(Column(name="said", type="text", role="feature"),), target="y", task="classification",
+        classes=("no", "yes"),
+    )  # fmt: skip
+    transform = Transform((), (), "y", schema.classes, texts=(Text(column="said", length=4, vocabulary=256),))
+    with Metrics(tmp_path, "churn", schema, transform) as metrics:
+        metrics.served("7", pa.table({"said": ["", " \u00a0\n", "a word", None]}), np.full((4, 2), 0.5))
+        found = seen(metrics)
+    assert found["raymle_empty_total", "column=said"] == 2
+    assert found["raymle_missing_total", "column=said"] == 1
+
+
 def test_events_of_a_challenger(metrics):
     metrics.challenger("canary", "8")
     metrics.challenger("canary", "8")
@@ -236,7 +250,7 @@ def test_every_family_is_written_and_no_other(metrics):
     metrics.loaded("7", "onnx")
     metrics.request("7", 200, 0.01, 1)
     metrics.challenger("canary", "7")
-    assert {key[0] for key in seen(metrics)} == families.names()
+    assert {key[0] for key in seen(metrics)} == families.names() - {"raymle_empty_total"}  # it has no text
     assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
 
 

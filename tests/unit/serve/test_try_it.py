@@ -7,7 +7,9 @@ import shutil
 import subprocess
 
 import pytest
+from PIL import Image
 from served import served
+from small_images import file_of
 
 from raymle.serve import auth, try_it
 
@@ -130,3 +132,24 @@ def test_with_tokens_the_page_asks_for_one_and_forgets_it(page, tmp_path):
         page.wait_for_selector("#entry:visible")
         assert page.input_value("#token") == ""
         assert token not in (tmp_path / "log").read_text()
+
+
+def test_an_image_is_chosen_shown_and_sent(page, tmp_path):
+    light = tmp_path / "light.png"
+    light.write_bytes(file_of(Image.new("L", (20, 10), 230)))
+    with served(tmp_path / "log", "--photos") as (url, _):
+        page.goto(url)
+        page.locator("#predict").click()
+        page.locator("#answer").wait_for()
+        assert page.locator(".said").inner_text() == "no"  # of the example
+        page.locator("input[type=file]").set_input_files(str(light))
+        page.locator("#fields img[src^='data:image/png']").wait_for()
+        page.locator("#predict").click()
+        page.get_by_text("yes", exact=True).first.wait_for()
+        page.wait_for_function("document.querySelector('.said').textContent === 'yes'")
+        command = page.locator("#curl").inner_text()
+        assert "--data-binary @image.png" in command
+        page.screenshot(path=str(tmp_path / "page.png"))
+        words = [word.replace("@image.png", f"@{light}") for word in shlex.split(command) if word.strip()]
+        done = subprocess.run([*words, "-s"], capture_output=True, text=True, timeout=60, check=True)
+        assert json.loads(done.stdout)["predictions"][0]["class"] == "yes"
