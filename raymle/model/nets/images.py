@@ -35,7 +35,8 @@ class Augment(nn.Module):
         """Return images of the same shape; what is shifted in is black."""
         if self.training:
             images = self._varied(images)
-        return (images - MIDDLE) / DEVIATION
+        centred: Tensor = (images - MIDDLE) / DEVIATION
+        return centred.contiguous(memory_format=torch.channels_last)  # convolutions of colours take 2/3 of the time
 
     def _varied(self, images: Tensor) -> Tensor:
         if any(self.shift):
@@ -63,7 +64,10 @@ def _starts(count: int, most: int, device: torch.device) -> Tensor:
 
 @final
 class Cnn(nn.Module):
-    """Convolutions over three by three pixels, each followed by a non-linearity and a pooling to half the size."""
+    """Convolutions over three by three pixels, each followed by a pooling to half the size and a non-linearity.
+
+    The largest of four is taken before the non-linearity: the same numbers, for a quarter of the work.
+    """
 
     def __init__(self, image: ImageInput, params: Any) -> None:
         super().__init__()
@@ -71,11 +75,12 @@ class Cnn(nn.Module):
         channels, height, width = image.channels, image.height, image.width
         layers: list[nn.Module] = [Augment(image, params)]
         for filters in given.filters:
-            layers += [nn.Conv2d(channels, filters, 3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(channels, filters, 3, padding=1)]
             channels = filters
             if min(height, width) > 1:
                 layers += [nn.MaxPool2d(2)]
                 height, width = height // 2, width // 2
+            layers += [nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.width = channels * height * width
 
