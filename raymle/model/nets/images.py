@@ -36,7 +36,7 @@ class Augment(nn.Module):
         if self.training:
             images = self._varied(images)
         centred: Tensor = (images - MIDDLE) / DEVIATION
-        return centred.contiguous(memory_format=torch.channels_last)  # convolutions of colours take 2/3 of the time
+        return centred if torch.jit.is_tracing() else channels_last(centred)
 
     def _varied(self, images: Tensor) -> Tensor:
         if any(self.shift):
@@ -45,6 +45,16 @@ class Augment(nn.Module):
             turned = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
             images = torch.where(turned, images.flip(3), images)
         return images
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Lay out memory pixel by pixel, as convolutions on a CPU are quickest: they take 60 % of the time.
+
+    ``contiguous(memory_format=...)`` leaves grey images as they are, for their bytes lie the same either way.
+    """
+    count, channels, height, width = images.shape
+    pixels = images.permute(0, 2, 3, 1).reshape(count * height * width, channels)
+    return pixels.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def shifted(images: Tensor, most_rows: int, most_columns: int) -> Tensor:
