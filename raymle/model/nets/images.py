@@ -36,7 +36,7 @@ class Augment(nn.Module):
         if self.training:
             images = self._varied(images)
         centred: Tensor = (images - MIDDLE) / DEVIATION
-        return centred if torch.jit.is_tracing() else channels_last(centred)
+        return centred if torch.onnx.is_in_onnx_export() else channels_last(centred)
 
     def _varied(self, images: Tensor) -> Tensor:
         if any(self.shift):
