@@ -6,7 +6,7 @@ from raymle.record import Record
 
 ColumnType = Literal["number", "category", "boolean", "text", "image", "timestamp", "sequence"]
 Role = Literal["feature", "target", "key", "group", "time", "split", "drop"]
-Task = Literal["classification", "regression", "forecast"]
+Task = Literal["classification", "regression", "forecast", "anomaly"]
 
 
 class Column(Record):
@@ -55,9 +55,14 @@ class Schema(Record):
     series: Series | None = None
     """Where the task is a forecast: a row is a window of moments, and the target a number like another."""
 
+    anomaly: bool = False
+    """Where the task is anomaly: of the two classes the first is usual, and all that a model learns from."""
+
     @property
     def kind(self) -> Task:
-        """What the task is called: a forecast is a regression over windows."""
+        """What the task is called: a forecast is a regression over windows, anomalies are a class of two."""
+        if self.anomaly:
+            return "anomaly"
         return "forecast" if self.series else self.task
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from raymle.config import Spec, document, problems
-from raymle.config.data import split_for
+from raymle.config.data import suited
 from raymle.config.document import Document
 from raymle.errors import SpecError, UsageError
 
@@ -106,8 +106,8 @@ def _build(draft: Document, folder: Path) -> Spec:
     """Validate the values and make relative paths absolute."""
     if "folder" in draft.values:
         raise problems.unknown(("folder",), draft)
-    split = split_for(draft.values.get("data"), draft.values.get("split"))
-    values = draft.values if split is None else {**draft.values, "split": split}
+    given = draft.values
+    values = {**given, **suited(given.get("data"), given.get("split"), given.get("model"))}
     try:
         spec = Spec.model_validate_json(json.dumps(values, default=_jsonable), strict=True)
     except ValidationError as error:

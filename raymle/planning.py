@@ -135,7 +135,7 @@ def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:
             f"{rows['test']:,} test rows are fewer than promote.min_fresh_rows, {spec.promote.min_fresh_rows:,}: "
             "no score on them can promote"
         )
-    if spec.model.type != "trees" and spec.train.batch_size > rows["train"]:
+    if not spec.model.is_grown and spec.train.batch_size > rows["train"]:
         told.append(
             f"train.batch_size {spec.train.batch_size:,} exceeds the {rows['train']:,} train rows: one step an epoch"
         )

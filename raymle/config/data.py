@@ -12,6 +12,12 @@ STEP = re.compile(r"^(\d+) ?(s|min|h|d|w|month|year)$")
 ColumnType = Literal["number", "category", "boolean", "text", "image", "timestamp", "sequence"]
 Task = Literal["classification", "regression", "anomaly", "forecast"]
 
+SUITED = {
+    "forecast": {"split": {"method": "time"}},
+    "anomaly": {"split": {"method": "stratified"}, "model": {"type": "autoencoder"}},
+}
+"""What sections say by default where the task is not an ordinary one."""
+
 
 def _names(value: Any) -> Any:
     """One name stands for a list of one, null for none."""
@@ -101,6 +107,11 @@ class DataConfig(Section):
         """Whether rows are moments, to be made windows of."""
         return self.task == "forecast" or (self.task is None and self.series is not None)
 
+    @property
+    def is_anomaly(self) -> bool:
+        """Whether the model learns what is usual, and the target only says which rows are not."""
+        return self.task == "anomaly"
+
     @model_validator(mode="after")
     def _series_is_for_forecasts(self) -> Self:
         if self.series is not None and not self.is_forecast:
@@ -112,14 +123,24 @@ class DataConfig(Section):
         return self
 
 
-def split_for(data: Any, split: Any) -> Any:
-    """Return a ``split`` section as it is written; a forecast is judged on later moments when it says nothing else."""
-    section = {} if split is None else split
-    if not isinstance(data, dict) or not isinstance(section, dict):
-        return split
-    task = data.get("task")
-    is_forecast = task == "forecast" or (task is None and data.get("series") is not None)
-    return {"method": "time", **section} if is_forecast else split
+def suited(data: Any, split: Any, model: Any) -> dict[str, Any]:
+    """Return the sections ``split`` and ``model`` with what a task has in place of their common defaults.
+
+    A forecast is judged on later moments; anomalies are few, and some have to be on every side.
+
+    Args:
+        data: The section ``data`` as it is written.
+        split: Likewise; what it says is kept.
+        model: Likewise.
+    """
+    task = data.get("task") if isinstance(data, dict) else None
+    if isinstance(data, dict) and task is None and data.get("series") is not None:
+        task = "forecast"
+    sections = {"split": split, "model": model}
+    for name, defaults in SUITED.get(str(task), {}).items():
+        section = {} if sections[name] is None else sections[name]
+        sections[name] = {**defaults, **section} if isinstance(section, dict) else section
+    return {name: section for name, section in sections.items() if section is not None}
 
 
 class Fractions(Section):

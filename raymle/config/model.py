@@ -6,8 +6,14 @@ from pydantic import Field, field_validator
 
 from raymle.config.base import REFERENCE, Section
 
-BUILT_IN = ("linear", "mlp", "trees", "cnn", "resnet", "lstm", "transformer", "cells")
-READY = ("linear", "mlp", "trees", "cnn", "resnet", "lstm", "transformer")
+READY = (
+    "linear", "mlp", "trees", "cnn", "resnet", "lstm", "transformer", "autoencoder", "isolation_forest",
+)  # fmt: skip
+BUILT_IN = (*READY, "cells")
+ANOMALY = ("autoencoder", "isolation_forest")
+"""Families that learn what is usual, without labels."""
+GROWN = ("trees", "isolation_forest")
+"""Families without gradients: they have no batches, optimizer or checkpoints."""
 TORCHVISION = "torchvision:"
 """Begins the name of one of torchvision's networks, as in torchvision:resnet18."""
 
@@ -16,7 +22,8 @@ class ModelConfig(Section):
     """A built-in family by name, or the user's own factory as ``module:factory``."""
 
     type: str = "mlp"
-    """linear, mlp, trees, cnn, resnet, lstm, transformer, cells, torchvision:NAME, or module:factory."""
+    """linear, mlp, trees, cnn, resnet, lstm, transformer, autoencoder, isolation_forest, cells, torchvision:NAME, or
+    module:factory."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Keyword parameters of the family or the factory."""
 
@@ -31,6 +38,11 @@ class ModelConfig(Section):
     def is_users(self) -> bool:
         """Whether the model comes from the user's own code."""
         return ":" in self.type and not self.is_torchvision
+
+    @property
+    def is_grown(self) -> bool:
+        """Whether the model is trees of some kind, and no network that learns by gradients."""
+        return self.type in GROWN
 
     @property
     def is_torchvision(self) -> bool:

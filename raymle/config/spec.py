@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from raymle.config.base import Section
 from raymle.config.data import DataConfig, SplitConfig
 from raymle.config.evaluate import EvaluateConfig, PromoteConfig
-from raymle.config.model import ModelConfig
+from raymle.config.model import ANOMALY, ModelConfig
 from raymle.config.place import ClusterConfig, TrackingConfig
 from raymle.config.serve import ServeConfig
 from raymle.config.train import TrainConfig
@@ -53,6 +53,17 @@ class Spec(Section):
                 f"split.method is {self.split.method}, and windows overlap: "
                 "a forecast is split by time, or by group to forecast series that were never seen"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _model_suits_the_task(self) -> Self:
+        if self.data.is_anomaly and self.model.type not in ANOMALY:
+            raise ValueError(
+                f"model.type is {self.model.type}, which learns from labels, and data.task is anomaly: "
+                f"use {' or '.join(ANOMALY)}, or data.task: classification"
+            )
+        if self.model.type in ANOMALY and not self.data.is_anomaly:
+            raise ValueError(f"model.type {self.model.type} is for data.task: anomaly")
         return self
 
     @model_validator(mode="after")

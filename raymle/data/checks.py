@@ -33,7 +33,8 @@ def contract(schema: Schema, parts: Sequence[Contract], positive: str | None) ->
             f"target {target.name!r} has {len(found.classes):,} different numbers, few of them in its first rows",
             hint="say what it is: data.task: regression, or classification",
         )
-    return _with_positive(found, positive)
+    named = _with_positive(found, positive)
+    return _with_anomalies(named, whole.targets, positive) if found.anomaly else named
 
 
 def _with_positive(schema: Schema, positive: str | None) -> Schema:
@@ -50,6 +51,19 @@ def _with_positive(schema: Schema, positive: str | None) -> Schema:
         )
     chosen = positive or (schema.classes[-1] if len(schema.classes) == 2 else None)
     return schema.model_copy(update={"positive": chosen})
+
+
+def _with_anomalies(schema: Schema, counts: Mapping[str, int], positive: str | None) -> Schema:
+    """Put the class of what is usual first: anomalies are the spec's positive class, or the rarer one."""
+    if len(schema.classes) != 2:
+        named = ", ".join(repr(name) for name in schema.classes[:5])
+        raise DataError(
+            f"data.task is anomaly, and target {schema.target!r} has {len(schema.classes)} values: {named}",
+            hint="it says of each row whether it is an anomaly; for more classes data.task: classification",
+        )
+    odd = positive or min(schema.classes, key=lambda name: counts[name])
+    usual = next(name for name in schema.classes if name != odd)
+    return schema.model_copy(update={"classes": (usual, odd), "positive": odd})
 
 
 def method(config: SplitConfig, schema: Schema) -> None:

@@ -15,7 +15,7 @@ from raymle.data.guess import FEW_VALUES, NESTED, guess, is_numeric
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
 from raymle.data.texts import is_prose
-from raymle.errors import DataError, UsageError
+from raymle.errors import DataError
 from raymle.records import Column, Role, Schema
 
 GUESSED = "the target has"
@@ -72,7 +72,7 @@ def described(
         for name in sample.column_names
     ]
     columns = [_aside(column, source) for column in columns]
-    return Schema(columns=tuple(columns), target=data.target, task=task)
+    return Schema(columns=tuple(columns), target=data.target, task=task, anomaly=data.is_anomaly)
 
 
 def _aside(column: Column, source: Source) -> Column:
@@ -84,7 +84,7 @@ def _aside(column: Column, source: Source) -> Column:
 def words(data: DataConfig, *, by: str | None = None) -> set[str]:
     """Return the columns whose text is read as it stands, because the spec says what they are."""
     declared = {name for name, kind in data.types.items() if kind in {"category", "text"}}
-    target = {data.target} if data.task == "classification" else set()
+    target = {data.target} if data.task in {"anomaly", "classification"} else set()
     return declared | target | {*data.key, *data.drop} | {name for name in (data.group, by) if name}
 
 
@@ -178,8 +178,8 @@ def _check_names(data: DataConfig, by: str | None, names: list[str]) -> None:
 
 
 def _task(target: pa.ChunkedArray, data: DataConfig) -> tuple[Task, str]:
-    if data.task in {"anomaly", "forecast"}:
-        raise UsageError(f"data.task {data.task} comes later", hint="use classification or regression")
+    if data.task == "anomaly":
+        return "classification", "which rows are anomalies"
     if data.task is not None:
         return data.task, "data.task says so"  # type: ignore[return-value]
     if data.target in data.types:

@@ -9,6 +9,7 @@ from torch import nn
 from raymle.config.model import ModelConfig
 from raymle.errors import SpecError
 from raymle.model.nets import families
+from raymle.model.nets.anomaly import Autoencoder, IsolationForest
 from raymle.model.params import factory, parameters
 from raymle.records import Inputs
 
@@ -19,6 +20,8 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "resnet": families.resnet,
     "lstm": families.lstm,
     "transformer": families.transformer,
+    "autoencoder": Autoencoder,
+    "isolation_forest": IsolationForest,
 }
 
 

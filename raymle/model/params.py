@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from raymle.config.base import Section
-from raymle.config.model import READY, ModelConfig
+from raymle.config.model import ANOMALY, GROWN, READY, ModelConfig
 from raymle.data import own
 from raymle.errors import SetupError, SpecError, UsageError
 from raymle.records import Inputs
@@ -97,6 +97,26 @@ class ResnetParams(ImageParams):
     """Filters of its first stage."""
 
 
+class AutoencoderParams(HeadParams):
+    """Parameters of a network that makes its own inputs again, through fewer numbers than they are."""
+
+    hidden: tuple[Width, ...] = (64,)
+    """Width of each hidden layer on the way in; on the way out they come in reverse."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of each hidden layer that is dropped in training."""
+    bottleneck: Width | None = None
+    """How many numbers a row is made again from; null takes half of its columns, at most 16."""
+
+
+class ForestParams(Section):
+    """Parameters of an isolation forest, by scikit-learn's names."""
+
+    n_estimators: int = Field(100, ge=1, le=10_000)
+    """Trees."""
+    max_samples: int = Field(256, ge=2, le=65_536)
+    """Rows that each tree is grown from."""
+
+
 class TreesParams(Section):
     """Parameters of boosted trees, by LightGBM's names."""
 
@@ -128,6 +148,8 @@ PARAMS: dict[str, type[Section]] = {
     "resnet": ResnetParams,
     "lstm": LstmParams,
     "transformer": TransformerParams,
+    "autoencoder": AutoencoderParams,
+    "isolation_forest": ForestParams,
 }
 IMAGES = {"cnn", "resnet"}
 
@@ -156,12 +178,12 @@ def fits(config: ModelConfig, inputs: Inputs) -> None:
         UsageError: trees with texts or images, or a network for texts, sequences or images without any.
     """
     other = next(((each.column, kind) for kind in ("text", "image") for each in getattr(inputs, f"{kind}s")), None)
-    if config.type == "trees" and other:
+    if config.type in {*GROWN, *ANOMALY} and other:
         name, kind = other
+        networks = f"use model.type=mlp or linear, {'cnn or resnet' if kind == 'image' else 'lstm or transformer'}, or "
         raise UsageError(
-            f"column {name!r} is {kind}, and trees take numbers and categories",
-            hint=f"use model.type=mlp or linear, {'cnn or resnet' if kind == 'image' else 'lstm or transformer'}, "
-            f"or data.drop: [{name}]",
+            f"column {name!r} is {kind}, and {config.type} takes numbers and categories",
+            hint=f"{networks if config.type == 'trees' else ''}data.drop: [{name}]",
         )
     if config.type == "transformer" and not inputs.texts:
         raise UsageError(f"model.type {config.type} is for texts, and no column is one", hint="use model.type=mlp")

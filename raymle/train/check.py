@@ -15,6 +15,7 @@ from raymle.records import Splits
 LOSSES = {
     "classification": ("cross_entropy",),
     "regression": ("squared_error", "absolute_error", "huber"),
+    "anomaly": ("reconstruction",),
 }
 """Names of the losses of each task; the first is its default."""
 STACKABLE = ("linear", "mlp")
@@ -31,8 +32,8 @@ def check(train: TrainConfig, model: ModelConfig, *, folder: str = ".") -> None:
         SpecError: a parameter or loss does not exist.
     """
     models.check(model, folder)
-    if model.type == "trees":
-        _check_trees(train)
+    if model.is_grown:
+        _check_grown(train, model)
     _check_pretrained(train)
     if train.backend == "horovod":
         _check_horovod(train)
@@ -55,13 +56,15 @@ def _check_horovod(train: TrainConfig) -> None:
         raise SetupError("train.backend is horovod, and horovod is not installed", hint="make horovod builds it, once")
 
 
-def _check_trees(train: TrainConfig) -> None:
+def _check_grown(train: TrainConfig, model: ModelConfig) -> None:
+    if model.type == "isolation_forest" and train.workers != 1:
+        raise UsageError("an isolation forest is grown by one worker", hint="leave train.workers out")
     if isinstance(train.workers, WorkersRange):
         raise UsageError(
             "train.workers is a range, and trees are grown by a group that does not change", hint="give one number"
         )
     if set_for := _for_networks(train):
-        raise UsageError(f"{set_for} is for networks, and model.type is trees", hint=f"leave {set_for} out")
+        raise UsageError(f"{set_for} is for networks, and model.type is {model.type}", hint=f"leave {set_for} out")
 
 
 def _check_pretrained(train: TrainConfig) -> None:
@@ -142,7 +145,7 @@ def shape_of(train: TrainConfig, model: ModelConfig) -> str:
 
 def keeps(train: TrainConfig, model: ModelConfig) -> bool:
     """Whether a training leaves checkpoints: our own loop does; trees and the user's loop begin anew."""
-    return model.type != "trees" and train.loop is None
+    return not model.is_grown and train.loop is None
 
 
 def count(train: TrainConfig) -> int:
@@ -157,7 +160,9 @@ def is_group(train: TrainConfig) -> bool:
 
 def most_epochs(train: TrainConfig, model: ModelConfig) -> int:
     """Return how many epochs there are at most; trees count every few rounds as one."""
-    if model.type != "trees":
+    if not model.is_grown:
         return train.epochs
+    if model.type == "isolation_forest":
+        return 1
     rounds: int = models.parameters(model).rounds
     return ceil(rounds / ROUNDS_PER_EPOCH)

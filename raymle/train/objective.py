@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, final
 
 import numpy as np
@@ -47,6 +48,8 @@ class Objective:
     """Weight of each class while learning; none weighs all alike."""
     folder: str = "."
     """Where the user's own loss is imported from."""
+    anomaly: bool = False
+    """Whether nothing is learned from rows of the second class, and outputs say how unusual a row is."""
 
     def targets(self, target: npt.NDArray[Any]) -> Tensor:
         """Return class indices, or standardised numbers, as a network learns them."""
@@ -58,6 +61,8 @@ class Objective:
         """Return the plain loss, by which epochs are compared; each row's when nothing is to reduce it."""
         if ":" in self.loss:
             return _own(self.loss, self.folder, reduction)
+        if self.anomaly:
+            return partial(reconstruction, reduction=reduction)
         function = FUNCTIONS[LOSSES[self.task][0] if self.loss == "auto" else self.loss]
         if self.task == "classification":
             return lambda outputs, targets: function(wide(outputs), targets, reduction=reduction)
@@ -96,6 +101,16 @@ class Objective:
         return value if metrics.higher_is_better(self.metric) else -value
 
 
+def reconstruction(outputs: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
+    """Return the error of what is usual; outputs ``[n, 2]`` are 0 and the error's logarithm.
+
+    Anomalies count 0: what is known to be one is not to be made again.
+    """
+    outputs = wide(outputs)
+    errors = (outputs[:, 1] - outputs[:, 0]).exp() * (targets == 0)
+    return errors.sum() if reduction == "sum" else errors
+
+
 def wide(outputs: Tensor) -> Tensor:
     """Return outputs of at least 32 bits."""
     return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
@@ -118,10 +133,10 @@ def of(
     Raises:
         SpecError: the loss or the weights do not belong to the task.
     """
-    known = LOSSES[schema.task]
+    known = LOSSES["anomaly" if schema.anomaly else schema.task]
     if ":" not in train.loss and train.loss not in {"auto", *known}:
         hint = f"use auto or {', '.join(known)}, or your own as module:function"
-        raise SpecError(f"train.loss {train.loss!r} is not a loss for {schema.task}", hint=hint)
+        raise SpecError(f"train.loss {train.loss!r} is not a loss for {schema.kind}", hint=hint)
     positive = None
     if len(schema.classes) == 2:
         positive = schema.classes.index(schema.positive) if schema.positive in schema.classes else 1
@@ -129,12 +144,15 @@ def of(
     return Objective(
         schema.task, metric, train.loss, outputs, positive, mean=mean, std=std,
         smoothing=train.label_smoothing, weights=_weights(train, schema, counts), folder=folder,
+        anomaly=schema.anomaly,
     )  # fmt: skip
 
 
 def _weights(train: TrainConfig, schema: Schema, counts: npt.NDArray[Any]) -> tuple[float, ...]:
     """Return the weight of each class in the schema's order; none when all weigh alike."""
     given = train.class_weights
+    if (given is not None or train.label_smoothing) and schema.anomaly:
+        raise SpecError("train.class_weights and train.label_smoothing are for labels, and anomalies are found without")
     if (given is not None or train.label_smoothing) and schema.task != "classification":
         raise SpecError("train.class_weights and train.label_smoothing are for classes, and the target is a number")
     if (given is not None or train.label_smoothing) and train.loss not in {"auto", "cross_entropy"}:

@@ -11,7 +11,7 @@ from raymle.config.model import ModelConfig
 from raymle.config.train import TrainConfig
 from raymle.errors import DataError, UsageError
 from raymle.records import Epoch, Fitted, Splits
-from raymle.train import first
+from raymle.train import first, forest, threshold
 from raymle.train.backends.inline import World, device
 from raymle.train.best import Best
 from raymle.train.bundler import Bundler
@@ -113,11 +113,18 @@ def _network(
     if best.is_stopped:
         raise KeyboardInterrupt
     module = task.module()
-    return module, bundler.finish(module, best, task.train, out)
+    fitted = bundler.finish(module, best, task.train, out)
+    if not task.objective.anomaly:
+        return module, fitted
+    told, weights = threshold.settle(module, task), fitted.parameters or forest.leaves(module)
+    return module, fitted.model_copy(update={"parameters": weights, "warnings": (*fitted.warnings, *told)})
 
 
 def _here(task: Task) -> Generator[Epoch, bool | None, Best]:
-    return run(task, World(device(task.train.resources.gpu)), Keeper(task.storage, task.run))
+    world = World(device(task.train.resources.gpu))
+    if task.contents.model.type == "isolation_forest":
+        return forest.run(task, world)
+    return run(task, world, Keeper(task.storage, task.run))
 
 
 def _on_ray(task: Task) -> Generator[Epoch, bool | None, Best]:

@@ -76,8 +76,8 @@ def test_a_moment_is_told_by_its_ends_and_gaps():
 def test_a_column_that_is_left_out_or_of_a_new_type_has_its_type_and_role_alone():
     facts = describe(Column(name="left", type="number", role="drop", reason="data.drop"), None)
     assert set(facts) == {"column", "type", "role", "reason", "private", "evidence"}
-    assert "sequence" not in DESCRIBE
-    assert told("sequence", [[1.0], [2.0]])["missing"] == 0
+    assert "image" not in DESCRIBE
+    assert told("image", [b"1", b"2"])["missing"] == 0
 
 
 def summary(target, task):
