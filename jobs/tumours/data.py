@@ -1,4 +1,4 @@
-"""Build a table of tumours from scikit-learn's breast cancer: nearly all are benign, those that are not are to be found."""
+"""Build a table of tumours from scikit-learn's breast cancer: nearly all benign, the others are to be found."""
 
 import argparse
 from pathlib import Path
