@@ -142,7 +142,8 @@ CASES = [
     Case("JSON key twice", {"a.json": b'{"age": 1, "age": 2}\n'}, "a.json is not a whole json file"),
     Case("nested columns only", {"a.json": b'{"age": {"years": 1}, "churned": "no"}\n{"age": {"years": 2}, "churned": "yes"}\n' * 3}, "no column is left to predict 'churned' from", "nested"),
     Case("image type", {"a.csv": GOOD}, "column 'age' is image by data.types, but holds double", data={"types": {"age": "image"}}),
-    Case("anomaly task", {"a.csv": GOOD}, "data.task anomaly comes later", data={"task": "anomaly"}, error=UsageError),
+    Case("anomalies of many kinds", {"a.csv": b"age,churned\n" + b"1,no\n2,yes\n3,perhaps\n" * 9}, "data.task is anomaly, and target 'churned' has 3 values", "whether it is an anomaly", data={"task": "anomaly"}, spec={"model": {"type": "autoencoder"}}),
+    Case("nothing but what is usual", {"a.csv": b"age,churned\n" + b"1,no\n2,no\n" * 9}, "target 'churned' has only one value, 'no'", data={"task": "anomaly"}, spec={"model": {"type": "autoencoder"}}),
     Case("forecast of words", {"a.csv": GOOD}, "time column 'plan' holds", "2026-01-31", data={"task": "forecast", "target": "age", "time": "plan"}),
     Case("unknown scheme", {}, "scheme ftp", "s3", source="ftp://host/a.csv", error=UsageError),
 ]  # fmt: skip

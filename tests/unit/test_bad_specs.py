@@ -69,6 +69,18 @@ BAD: dict[str, tuple[str | bytes, str, str, str]] = {
         "8:3",
         "line 6",
     ),
+    "anomalies by labels": (
+        GOOD + "  task: anomaly\nmodel: {type: mlp}\n",
+        "model.type is mlp, which learns from labels",
+        "1:1",
+        "",
+    ),
+    "an autoencoder of labels": (
+        GOOD + "model: {type: autoencoder}\n",
+        "model.type autoencoder is for data.task: anomaly",
+        "1:1",
+        "",
+    ),
     "no name": ("data: {source: a, target: b}\n", "name is missing", "1:1", "name: churn"),
     "no data": ("name: a\n", "data is missing", "1:1", "source: churn.csv"),
     "no target": ("name: a\ndata:\n  source: x.csv\n", "data.target is missing", "3:3", "target: churned"),

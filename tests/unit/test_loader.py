@@ -244,3 +244,13 @@ def test_every_setting_has_a_description_for_the_editor() -> None:
         if not {"description", "$ref"} & setting.keys()  # a section is described where it is defined
     ]
     assert missing == []
+
+
+def test_a_task_has_defaults_of_its_own_that_a_spec_overrules():
+    odd = {"name": "odd", "data": {"source": "a.csv", "target": "odd", "task": "anomaly"}}
+    found = loader.from_mapping(odd, Path())
+    assert (found.model.type, found.split.method) == ("autoencoder", "stratified")
+    other = loader.from_mapping(odd | {"model": {"type": "isolation_forest"}, "split": {"method": "hash"}}, Path())
+    assert (other.model.type, other.split.method) == ("isolation_forest", "hash")
+    named = loader.from_mapping(odd | {"model": {"params": {"hidden": [8]}}}, Path())
+    assert named.model.type == "autoencoder"

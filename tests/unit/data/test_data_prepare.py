@@ -259,3 +259,13 @@ def test_the_summary_sees_no_sealed_row(store):
     assert found["size"]["max"] == 0
     assert found["email"]["private"]
     assert found["colour"]["distinct"] == 3
+
+
+@pytest.mark.parametrize(("positive", "classes"), [(None, ("usual", "broken")), ("usual", ("broken", "usual"))])
+def test_what_is_usual_is_the_first_class_of_anomalies(store, positive, classes):
+    late = np.where(np.arange(ROWS) % 10, "usual", "broken")
+    splits = made(store, table(late=late), task="anomaly", positive=positive)
+    assert splits.data_schema.classes == classes
+    assert splits.data_schema.kind == "anomaly"
+    share = load(splits, "train").target.mean()
+    assert (share < 0.5) == (positive is None)
