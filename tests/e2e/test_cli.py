@@ -3,49 +3,19 @@
 The steps depend on each other and run in order; a process costs seconds, so a step looks at everything it can.
 """
 
-import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from shell import Shell
 
 ROOT = Path(__file__).parents[2]
 ROWS = 20_000
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
-class Shell:
-    """A folder to type in."""
-
-    folder: Path
-
-    def __call__(self, *words: str, code: int = 0) -> Done:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))}
-        done = subprocess.run(
-            [sys.executable, "-m", "raymle", *words],
-            capture_output=True, text=True, cwd=self.folder, env=environment, timeout=250, check=False,
-        )  # fmt: skip
-        assert done.returncode == code, f"raymle {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
