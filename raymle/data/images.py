@@ -152,6 +152,15 @@ def pixels(data: bytes, shape: Shape) -> NDArray[np.uint8]:
     return found[None] if channels == 1 else found.transpose(2, 0, 1)
 
 
+def png(found: NDArray[np.uint8]) -> bytes:
+    """Return pixels ``[channels, height, width]`` as a file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(found[0] if len(found) == 1 else found.transpose(1, 2, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
 def reason(data: Any) -> str:
     """Say what is wrong with an image, as the end of a sentence; empty when nothing is."""
     try:

@@ -182,7 +182,7 @@ def fits(config: ModelConfig, inputs: Inputs) -> None:
         name, kind = other
         networks = f"use model.type=mlp or linear, {'cnn or resnet' if kind == 'image' else 'lstm or transformer'}, or "
         raise UsageError(
-            f"column {name!r} is {kind}, and {config.type} takes numbers and categories",
+            f"column {name!r} is {kind}, and model.type {config.type} takes numbers and categories",
             hint=f"{networks if config.type == 'trees' else ''}data.drop: [{name}]",
         )
     if config.type == "transformer" and not inputs.texts:

@@ -15,6 +15,8 @@ import pytest
 from shell import STREAM, Shell, asked
 from small_images import empty_png, file_of, folder_of, picture
 
+from raymle.data.images import canonical, to_pixels
+
 SPEC = """
 name: shapes
 data: {source: shapes, target: label}
@@ -122,5 +124,19 @@ def test_what_is_wrong_with_a_folder_is_said_before_a_run_begins(raymle: Shell, 
     (bad / "bar" / "cut.png").write_bytes(file_of(picture())[:90])
     before = sorted((raymle.folder / "runs" / "runs").iterdir())
     assert "bar/cut.png is cut off" in raymle("train", "data.source=bad", code=3).err
-    assert "trees take numbers" in raymle("train", "model={type: trees}", code=2).err
+    assert "trees takes numbers" in raymle("train", "model={type: trees}", code=2).err
     assert sorted((raymle.folder / "runs" / "runs").iterdir()) == before
+
+
+def test_data_show_has_images_of_each_class_and_none_that_is_sealed(raymle: Shell, trained: Any) -> None:
+    shown = raymle("data", "show", "--output", "data.html", "--json").json
+    image = next(each for each in shown["columns"] if each["column"] == "image")
+    assert image["shape"] == [1, 12, 12]
+    assert [each["of"] for each in image["pictures"]] == ["bar", "dot", "ring"] * 4
+    splits = next((raymle.folder / "runs" / "shards").iterdir())
+    open_rows = np.load(splits / "train" / "pixels.npy")
+    for each in image["pictures"]:
+        found = canonical(pa.array([base64.b64decode(each["image"].partition(",")[2])]), (1, 12, 12))
+        assert (to_pixels(found) == open_rows).all(axis=1).any()
+    page = (raymle.folder / "data.html").read_text()
+    assert page.count('<img src="data:image/png') == len(image["pictures"])

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from raymle.data import shards
-from raymle.data.summary import balance, bins, columns, findings, leakage, related
+from raymle.data.summary import balance, bins, columns, findings, leakage, pictures, related
 from raymle.data.summary.page import brief as brief
 from raymle.data.summary.page import share as share
 from raymle.data.summary.page import write as write
@@ -58,5 +58,6 @@ def _fewer(table: pa.Table) -> pa.Table:
 def shown(name: str, splits: Splits) -> dict[str, Any]:
     """Return the whole document: what was found when the splits were prepared, and what they are."""
     schema = splits.data_schema
-    about = {"name": name, "target": schema.target, "task": schema.task, "rows": splits.rows}
-    return about | shards.summary(splits)
+    about = {"name": name, "target": schema.target, "task": schema.kind, "rows": splits.rows}
+    found = shards.summary(splits)
+    return about | found | {"columns": pictures.added(found["columns"], splits)}

@@ -96,6 +96,9 @@ def brief(facts: dict[str, Any]) -> str:
         return " … ".join(page.number(facts[name]) for name in ("min", "median", "max"))
     if "first" in facts:
         return f"{edge(facts['first'])} … {edge(facts['last'])}"
+    if facts.get("shape"):
+        channels, height, width = facts["shape"]
+        return f"{'colour' if channels == 3 else 'grey'}, brought to {height} x {width} pixels"
     if facts.get("length"):
         return f"{facts['length']['min']:,} to {facts['length']['max']:,} characters"
     return ", ".join(f"{value} {share(part)}" for value, part in facts.get("most", ())[:2])
