@@ -48,7 +48,7 @@ def charts(judged: Judged, seen: Pictures | None) -> list[Chart]:
     if seen is None or not len(judged.y):
         return []
     rows = np.random.default_rng(SEED).permutation(len(judged.y))[: ACROSS * DOWN]
-    wrong = mistakes(judged)[: ACROSS * DOWN]
+    wrong = judged.mistakes[: ACROSS * DOWN]
     found = [_grid("predictions", "Predictions", "Rows drawn at random; wrong ones are red.", judged, seen, rows)]
     if len(wrong):
         text = "The rows that the model was most sure of and wrong about, the worst first."
@@ -56,15 +56,6 @@ def charts(judged: Judged, seen: Pictures | None) -> list[Chart]:
             text = "The rows that are farthest from the truth, the farthest first."
         found.append(_grid("mistakes", "Worst mistakes", text, judged, seen, wrong))
     return found
-
-
-def mistakes(judged: Judged) -> NDArray[np.int64]:
-    """Return the rows that are wrong, the worst first: by the probability of the wrong class, or by the distance."""
-    if not judged.schema.classes:
-        return np.asarray(np.argsort(-np.abs(judged.predicted - judged.y), kind="stable"))
-    said = judged.said
-    wrong = np.flatnonzero(said != judged.y)
-    return np.asarray(wrong[np.argsort(-judged.predicted[wrong, said[wrong]], kind="stable")])
 
 
 def _grid(  # noqa: PLR0917
@@ -80,7 +71,7 @@ def _grid(  # noqa: PLR0917
             spine.set(visible=True, color=BLUE if right else RED, linewidth=1 if right else 2)
     for axes in panels[len(rows) :]:
         axes.set_axis_off()
-    table: list[Row] = [(place + 1, *_facts(judged, int(row))) for place, row in enumerate(rows)]
+    table: list[Row] = [(place + 1, *judged.fact(int(row))) for place, row in enumerate(rows)]
     return Chart(name, title, alt, png(panels[0]), ("picture", "true", "predicted", "how sure"), table)
 
 
@@ -96,17 +87,9 @@ def _cells(down: int) -> "list[Axes]":
 
 def _said(judged: Judged, row: int) -> tuple[str, bool]:
     """Return a picture's caption, and whether the model was right."""
-    true, said, sure = _facts(judged, row)
+    true, said, sure = judged.fact(row)
     if not judged.schema.classes:
         return f"{said:.4g}\ntrue {true:.4g}", True
     if true == said:
         return f"{short(str(said))}\n{sure:.0%}", True
     return f"{short(str(said))} {sure:.0%}\ntrue {short(str(true))}", False
-
-
-def _facts(judged: Judged, row: int) -> Row:
-    """Return the truth, what was said, and with which probability."""
-    if not judged.schema.classes:
-        return float(judged.y[row]), float(judged.predicted[row]), None
-    names, said = judged.schema.classes, int(judged.said[row])
-    return names[int(judged.y[row])], names[said], float(judged.predicted[row, said])

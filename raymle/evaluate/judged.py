@@ -48,6 +48,21 @@ class Judged:
         """The most probable class of each row."""
         return np.asarray(self.predicted.argmax(axis=1))
 
+    @property
+    def mistakes(self) -> NDArray[np.int64]:
+        """The rows that are wrong, the worst first: by the probability of the wrong class, or by the distance."""
+        if not self.schema.classes:
+            return np.asarray(np.argsort(-np.abs(self.predicted - self.y), kind="stable"))
+        wrong = np.flatnonzero(self.said != self.y)
+        return np.asarray(wrong[np.argsort(-self.predicted[wrong, self.said[wrong]], kind="stable")])
+
+    def fact(self, row: int) -> tuple[Any, Any, float | None]:
+        """Return a row's truth, what was said of it, and with which probability; None of a number."""
+        if not self.schema.classes:
+            return float(self.y[row]), float(self.predicted[row]), None
+        names, said = self.schema.classes, int(self.said[row])
+        return names[int(self.y[row])], names[said], float(self.predicted[row, said])
+
     def measure(self, part: NDArray[np.bool_] | slice = slice(None)) -> Evaluated:
         """Measure some of the rows, or all."""
         task, y, predicted, positive = self.schema.task, self.y[part], self.predicted[part], self.positive

@@ -48,28 +48,17 @@ def quotes(judged: Judged, bundle: Bundle, splits: Splits) -> list[Quotes]:
 
 def worst(judged: Judged, texts: pa.Table) -> Quotes:
     """Show the rows that the model was most sure of and wrong about, or that are farthest from the truth."""
-    rows = [row for row in mistakes(judged).tolist() if row < texts.num_rows][:MOST_MISTAKES]
+    rows = [row for row in judged.mistakes.tolist() if row < texts.num_rows][:MOST_MISTAKES]
     said = [(*_facts(judged, row), *(column[row].as_py() for column in texts.columns)) for row in rows]
     note = "The most certain first." if judged.schema.classes else "The farthest first."
     header = ("true", "predicted", *(["how sure"] if judged.schema.classes else []), *texts.column_names)
     return Quotes("Worst mistakes", f"{note} Texts are cut short.", header, said if texts.num_columns else [])
 
 
-def mistakes(judged: Judged) -> NDArray[np.int64]:
-    """Return the rows that are wrong, the worst first: by the probability of the wrong class, or by the distance."""
-    if not judged.schema.classes:
-        return np.asarray(np.argsort(-np.abs(judged.predicted - judged.y), kind="stable"))
-    said = judged.said
-    wrong = np.flatnonzero(said != judged.y)
-    return np.asarray(wrong[np.argsort(-judged.predicted[wrong, said[wrong]], kind="stable")])
-
-
 def _facts(judged: Judged, row: int) -> Row:
     """Return the truth, what was said and, of a class, with which probability."""
-    if not judged.schema.classes:
-        return float(judged.y[row]), float(judged.predicted[row])
-    names, said = judged.schema.classes, int(judged.said[row])
-    return names[int(judged.y[row])], names[said], float(judged.predicted[row, said])
+    found = judged.fact(row)
+    return found if judged.schema.classes else found[:2]
 
 
 def telling(bundle: Bundle, column: str, texts: pa.ChunkedArray) -> Quotes:

@@ -154,7 +154,7 @@ def test_a_few_epochs_tell_the_shapes_apart(splits, tmp_path):
 
 
 def test_what_does_not_fit_is_refused_before_it_is_trained(splits, tmp_path):
-    with pytest.raises(UsageError, match="column 'photo' is image, and model.type trees takes numbers"):
+    with pytest.raises(UsageError, match=r"column 'photo' is image, and model\.type trees takes numbers"):
         fitted(splits, ModelConfig(type="trees"), tmp_path / "bundle")
     with pytest.raises(UsageError, match="is for images, and no column is one"):
         fits(ModelConfig(type="cnn"), Inputs(numbers=2))

@@ -110,7 +110,7 @@ def test_a_linear_network_has_a_weight_for_each_word():
 
 
 def test_families_refuse_what_they_cannot_take():
-    with pytest.raises(UsageError, match="column 'title' is text, and model.type trees takes numbers and categories"):
+    with pytest.raises(UsageError, match=r"column 'title' is text, and model\.type trees takes numbers and categories"):
         fits(ModelConfig(type="trees"), MIXED)
     with pytest.raises(UsageError, match=r"model\.type lstm is for texts and sequences, and no column is one"):
         fits(ModelConfig(type="lstm"), Inputs(numbers=3))
