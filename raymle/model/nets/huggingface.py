@@ -26,7 +26,7 @@ class HuggingFace(nn.Module):
     def __init__(self, name: str, text: TextInput, params: HuggingFaceParams) -> None:
         super().__init__()
         described = describe(params.config or {}, name)
-        self.network = _with_attention(kind(described, name), described, name)
+        self.network = _built(kind(described, name), described, name)
         self.text, self.width = text, int(described.hidden_size)
         self.padding = int(getattr(described, "pad_token_id", None) or 0)
         if text.vocabulary - 1 > self.network.get_input_embeddings().num_embeddings:
@@ -101,7 +101,7 @@ def kind(described: Any, name: str) -> Any:
     return made
 
 
-def _with_attention(made: Any, described: Any, name: str) -> Any:
+def _built(made: Any, described: Any, name: str) -> Any:
     """Build a network without its pooler, which nobody asks and which would never learn."""
     try:
         with quiet():

@@ -15,7 +15,7 @@ from raymle.config import DataConfig, ModelConfig, SplitConfig, TrainConfig
 from raymle.config.train import PretrainedConfig
 from raymle.data.encoded import Encoded
 from raymle.errors import SetupError, SpecError, UsageError
-from raymle.model import check, fits, load, pretrained, read_contents
+from raymle.model import check, fits, load, pretrained, read_contents, require_tokenizer
 from raymle.model.build import build
 from raymle.model.layers import depths
 from raymle.model.network import forward
@@ -254,3 +254,10 @@ def test_it_is_for_texts_and_needs_its_package(tmp_path):
         assert "raymle[text]" in caught.value.hint
     with pytest.raises(ValueError, match="nor hf:FOLDER"):
         ModelConfig(type="hf:")
+
+
+def test_a_spec_without_a_tokenizer_is_refused_before_anything_is_read():
+    with pytest.raises(UsageError, match="needs its own tokenizer, and words are hashed"):
+        require_tokenizer(ModelConfig(type="hf:it"), None)
+    require_tokenizer(ModelConfig(type="hf:it"), "it/tokenizer.json")
+    require_tokenizer(ModelConfig(type="lstm"), None)
