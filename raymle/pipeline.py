@@ -45,7 +45,7 @@ def train(
             splits = prepare(spec, store, source, execution, ray.wait)
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
-            training.fits(spec.model, splits)
+            training.fits(spec.model, splits, folder=spec.folder)
             known = resuming.prepare(store, begun, splits, spec.folder) if begun else set()
             with recorded(
                 spec,

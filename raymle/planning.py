@@ -10,6 +10,7 @@ from raymle.config import Spec, TuneConfig, WorkersRange
 from raymle.errors import ResourceError, SpecError, UsageError
 from raymle.loader import environment
 from raymle.measure import metrics, prices
+from raymle.model import require_tokenizer
 from raymle.records import Plan, Schema, Splits
 from raymle.runtime import Execution
 
@@ -22,6 +23,7 @@ MANY_CLASSES, FEW_ROWS = 20, 10
 def check(spec: Spec) -> None:
     """Find what cannot work, or is not there yet, before anything is read or started."""
     training.check(spec.train, spec.model, folder=spec.folder)
+    require_tokenizer(spec.model, spec.data.text.tokenizer)
     if spec.cluster.node and prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour) is None:
         near = get_close_matches(spec.cluster.node, prices.DOLLARS_PER_HOUR, n=1)
         hint = f"did you mean {near[0]}?" if near else "set cluster.dollars_per_hour"

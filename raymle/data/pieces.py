@@ -27,8 +27,8 @@ def check(content: str, path: str) -> None:
 
 
 def vocabulary(content: str) -> int:
-    """Return how many codes there are, 0 included."""
-    return int(_loaded(content).get_vocab_size()) + 1
+    """Return how many codes there are, 0 included; a tokenizer may leave ids out."""
+    return max(_loaded(content).get_vocab().values(), default=-1) + 2
 
 
 def encode(texts: pa.Array, content: str, *, length: int) -> NDArray[np.int32]:

@@ -8,6 +8,7 @@ from torch import nn
 
 from raymle.config.model import ModelConfig
 from raymle.errors import SpecError
+from raymle.model.huggingface import packed
 from raymle.model.nets import families
 from raymle.model.nets.anomaly import Autoencoder, IsolationForest
 from raymle.model.params import factory, parameters
@@ -35,10 +36,8 @@ def build(config: ModelConfig, inputs: Inputs, outputs: int, *, folder: str = ".
         folder: Where the user's own factory is imported from.
         seed: Same seed, same weights; the caller's random state is left alone.
     """
-    if config.is_torchvision:
-        make: Callable[..., nn.Module] = partial(families.torchvision, config.type)
-    else:
-        make = factory(config, folder) if config.is_users else FAMILIES[config.type]
+    config = packed(config, folder)
+    make = _maker(config, folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if not config.is_users:
@@ -51,6 +50,14 @@ def build(config: ModelConfig, inputs: Inputs, outputs: int, *, folder: str = ".
         raise SpecError(f"model.type {config.type} gave {type(module).__name__}, not a torch nn.Module")
     _try(module, config, inputs, outputs)
     return module
+
+
+def _maker(config: ModelConfig, folder: str) -> Callable[..., nn.Module]:
+    if config.is_torchvision:
+        return partial(families.torchvision, config.type)
+    if config.is_hugging_face:
+        return partial(families.hugging_face, config.type)
+    return factory(config, folder) if config.is_users else FAMILIES[config.type]
 
 
 def _try(module: nn.Module, config: ModelConfig, inputs: Inputs, outputs: int) -> None:

@@ -10,6 +10,8 @@ from raymle.config.train import PretrainedConfig
 from raymle.errors import SpecError
 
 EMBEDDINGS = "embeddings"
+FOREIGN = "network"
+"""What encoders call a network of torchvision or Hugging Face."""
 
 
 class Turn(NamedTuple):
@@ -112,7 +114,8 @@ def _scopes(name: str) -> list[str]:
 
 
 def _block(name: str) -> str:
-    """Return the outermost numbered part of a layer's name, or all of it."""
+    """Return the outermost numbered part of a layer's name, or all of it; of a foreign network its own blocks count."""
     parts = layer_of(name).split(".")
-    first = next((place for place, part in enumerate(parts) if part.isdigit()), len(parts) - 1)
+    start = parts.index(FOREIGN) + 1 if FOREIGN in parts else 0
+    first = next((place for place, part in enumerate(parts) if place >= start and part.isdigit()), len(parts) - 1)
     return ".".join(parts[: first + 1])

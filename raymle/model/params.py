@@ -12,6 +12,7 @@ from raymle.config.base import Section
 from raymle.config.model import ANOMALY, GROWN, READY, ModelConfig
 from raymle.data import own
 from raymle.errors import SetupError, SpecError, UsageError
+from raymle.model import huggingface
 from raymle.records import Inputs
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
@@ -69,6 +70,15 @@ class TransformerParams(HeadParams):
         if width % heads:
             raise ValueError(f"{heads} heads do not divide a width of {width}")
         return heads
+
+
+class HuggingFaceParams(HeadParams):
+    """Parameters of what follows a Hugging Face transformer, and in a bundle the transformer's own."""
+
+    hidden: tuple[Width, ...] = ()
+    """Width of each hidden layer after it."""
+    config: dict[str, Any] | None = None
+    """Its ``config.json``, read when a training begins."""
 
 
 class ImageParams(HeadParams):
@@ -165,6 +175,9 @@ def check(config: ModelConfig, folder: str = ".") -> None:
                 hint="pip install torchvision, or use model.type=resnet",
             )
         parameters(config)
+    elif config.is_hugging_face:
+        huggingface.check(config, folder)
+        parameters(config)
     elif config.type not in READY:
         raise UsageError(f"model.type {config.type} comes later", hint=f"use one of {', '.join(READY)}")
     else:
@@ -185,7 +198,7 @@ def fits(config: ModelConfig, inputs: Inputs) -> None:
             f"column {name!r} is {kind}, and model.type {config.type} takes numbers and categories",
             hint=f"{networks if config.type == 'trees' else ''}data.drop: [{name}]",
         )
-    if config.type == "transformer" and not inputs.texts:
+    if (config.type == "transformer" or config.is_hugging_face) and not inputs.texts:
         raise UsageError(f"model.type {config.type} is for texts, and no column is one", hint="use model.type=mlp")
     if config.type == "lstm" and not (inputs.sequences or inputs.texts):
         why = "is for texts and sequences, and no column is one"
@@ -207,7 +220,7 @@ def parameters(config: ModelConfig) -> Any:
     Raises:
         SpecError: a parameter is unknown or has a wrong value.
     """
-    kind = ImageParams if config.is_torchvision else PARAMS[config.type]
+    kind = _kind(config)
     try:
         return kind(**config.params)
     except ValidationError as error:
@@ -216,6 +229,12 @@ def parameters(config: ModelConfig) -> Any:
         if first["type"] == "extra_forbidden":
             raise _unknown(config, name, list(kind.model_fields)) from None
         raise SpecError(f"model.params.{name}: {first['msg']}; it is {first['input']!r}") from None
+
+
+def _kind(config: ModelConfig) -> type[Section]:
+    if config.is_hugging_face:
+        return HuggingFaceParams
+    return ImageParams if config.is_torchvision else PARAMS[config.type]
 
 
 def _check_signature(make: Callable[..., Any], config: ModelConfig) -> None:

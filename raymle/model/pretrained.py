@@ -91,7 +91,7 @@ def start(
     wanted = {name: graft for name, graft in grafts.items() if name not in excluded and not graft.is_empty}
     found = _loaded(fresh, wanted, source)
     partly = {name for name, graft in wanted.items() if graft.is_partial}
-    layers = _layers(module, config, loaded=set(found), partly=partly, excluded=excluded)
+    layers = each_layer(module, config, loaded=set(found), partly=partly, excluded=excluded)
     _require_something(layers, source)
     return Start({**fresh, **found}, _record(parent, layers, module, source, contents=contents, transform=transform))
 
@@ -148,7 +148,7 @@ def _loaded(fresh: Mapping[str, Tensor], grafts: Mapping[str, Graft], source: So
     return found
 
 
-def _layers(
+def each_layer(
     module: nn.Module, config: PretrainedConfig, *, loaded: set[str], partly: set[str], excluded: set[str]
 ) -> tuple[Layer, ...]:
     """Say of each weight where it is from, and when it is trained.

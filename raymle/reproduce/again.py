@@ -13,6 +13,8 @@ from pathlib import Path
 from raymle import data, parents, pipeline, planning, runtime
 from raymle import train as training
 from raymle.config import Spec
+from raymle.config.data import TextConfig
+from raymle.config.model import HUGGING_FACE, ModelConfig
 from raymle.data import own, shards
 from raymle.data.places import absolute
 from raymle.errors import ArtifactError
@@ -84,8 +86,22 @@ def place(past: Past, found: data.Source | None) -> Execution:
 def again(spec: Spec, trained: Trained) -> Spec:
     """Return the spec as it was carried out: with the workers that there were, the source where it was."""
     train = spec.train.model_copy(update={"workers": trained.workers})
-    source = spec.data.model_copy(update={"source": absolute(spec.data.source, spec.folder)})
-    return spec.model_copy(update={"train": train, "data": source})
+    found = {"source": absolute(spec.data.source, spec.folder), "text": _text(spec)}
+    return spec.model_copy(update={"train": train, "data": spec.data.model_copy(update=found), "model": _model(spec)})
+
+
+def _text(spec: Spec) -> TextConfig:
+    """Name the tokenizer where it was: the folder of the recorded code has sources alone."""
+    text = spec.data.text
+    return text.model_copy(update={"tokenizer": absolute(text.tokenizer, spec.folder)}) if text.tokenizer else text
+
+
+def _model(spec: Spec) -> ModelConfig:
+    """Name the folder of a Hugging Face model where it was."""
+    if not spec.model.is_hugging_face:
+        return spec.model
+    path = absolute(spec.model.type.removeprefix(HUGGING_FACE), spec.folder)
+    return spec.model.model_copy(update={"type": HUGGING_FACE + path})
 
 
 def rerun(store: Store, trained: Trained, *, tolerance: float | None = None) -> Reproduced:

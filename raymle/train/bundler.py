@@ -18,6 +18,7 @@ from raymle.errors import WorkError
 from raymle.model import Contents
 from raymle.records import Fitted, Metrics, Splits
 from raymle.train.best import Best
+from raymle.train.check import takes
 from raymle.train.objective import Objective, of
 from raymle.train.task import threads
 
@@ -49,14 +50,14 @@ class Bundler:
     ) -> Self:
         """Read what a training on these splits needs besides their rows; the arguments are those of ``fit``."""
         transform, schema = shards.load_transform(splits), splits.data_schema
-        models.fits(model, transform.inputs)
+        takes(model, transform, folder=folder)
         objective = of(
             schema, metric, train, mean=transform.target_mean, std=transform.target_std,
             counts=_counts(splits), folder=folder,
         )  # fmt: skip
         contents = Contents(
             data_schema=schema,
-            model=model,
+            model=models.packed(model, folder),
             inputs=transform.inputs,
             outputs=objective.outputs,
             transforms=tuple(transforms),

@@ -9,6 +9,7 @@ from raymle import model as models
 from raymle.config.model import ModelConfig
 from raymle.config.train import PretrainedConfig, TrainConfig, WorkersRange
 from raymle.data import own, shards
+from raymle.data.transform import Transform
 from raymle.errors import SetupError, SpecError, UsageError
 from raymle.records import Splits
 
@@ -34,19 +35,26 @@ def check(train: TrainConfig, model: ModelConfig, *, folder: str = ".") -> None:
     models.check(model, folder)
     if model.is_grown:
         _check_grown(train, model)
-    _check_pretrained(train)
+    _check_pretrained(train, model)
     if train.backend == "horovod":
         _check_horovod(train)
     _check_loss(train, folder)
 
 
-def fits(model: ModelConfig, splits: Splits) -> None:
+def fits(model: ModelConfig, splits: Splits, *, folder: str = ".") -> None:
     """Refuse a family that cannot take what the prepared rows consist of.
 
     Raises:
         UsageError: trees with texts, or a network for texts without any.
+        SpecError: a transformer with the tokenizer of another one.
     """
-    models.fits(model, shards.load_transform(splits).inputs)
+    takes(model, shards.load_transform(splits), folder=folder)
+
+
+def takes(model: ModelConfig, transform: Transform, *, folder: str) -> None:
+    """Refuse a family that cannot take what a transform gives; raises as ``fits`` does."""
+    models.fits(model, transform.inputs)
+    models.fits_texts(model, transform.texts, folder=folder)
 
 
 def _check_horovod(train: TrainConfig) -> None:
@@ -67,10 +75,11 @@ def _check_grown(train: TrainConfig, model: ModelConfig) -> None:
         raise UsageError(f"{set_for} is for networks, and model.type is {model.type}", hint=f"leave {set_for} out")
 
 
-def _check_pretrained(train: TrainConfig) -> None:
+def _check_pretrained(train: TrainConfig, model: ModelConfig) -> None:
     asked = train.pretrained
-    if asked.source is None and asked != PretrainedConfig():
-        name = next(name for name in asked.model_fields_set if name != "source")
+    loads = PretrainedConfig(exclude=asked.exclude) if model.is_hugging_face else asked  # it has weights of its own
+    if asked.source is None and loads != PretrainedConfig():
+        name = next(name for name in loads.model_fields_set if name != "source")
         raise SpecError(
             f"train.pretrained.{name} is set, but nothing is loaded",
             hint="name a RUN, models:/NAME@alias, a bundle or a .safetensors file in train.pretrained.from",

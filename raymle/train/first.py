@@ -1,4 +1,4 @@
-"""The first weights of a training that goes on from another model's."""
+"""The first weights of a training that goes on from another model's, or from a Hugging Face transformer."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -6,10 +6,15 @@ from dataclasses import replace
 from torch import Tensor
 
 from raymle.ancestry import Parent, Pretrained
+from raymle.config.train import PretrainedConfig
 from raymle.data.transform import Transform
 from raymle.errors import ArtifactError
 from raymle.model import pretrained
+from raymle.model.huggingface import place
+from raymle.model.layers import FOREIGN
 from raymle.model.matching import some
+from raymle.model.nets import huggingface
+from raymle.model.params import HuggingFaceParams, parameters
 from raymle.store import Store, open_store
 from raymle.train import checkpoint
 from raymle.train.display import say
@@ -47,6 +52,19 @@ def begin(task: Task, parent: Parent, transform: Transform) -> tuple[Task, Pretr
         for line in told(found):
             say(line)
     return replace(task, start=tensors, layers=found.layers), found
+
+
+def loaded(task: Task) -> Task:
+    """Give a training the weights of its Hugging Face folder: this process alone reads it, workers may be elsewhere."""
+    model, module = task.contents.model, task.module()
+    params: HuggingFaceParams = parameters(model)
+    tensors = huggingface.initial(module, place(model, task.folder), params, model.type)
+    asked = task.train.pretrained
+    if asked == PretrainedConfig():
+        return replace(task, start=tensors)
+    known = {name for name in tensors if f".{FOREIGN}." in name}
+    layers = pretrained.each_layer(module, asked, loaded=known, partly=set(), excluded=set())
+    return replace(task, start=tensors, layers=layers)
 
 
 def in_time(found: Pretrained, epochs: int) -> Pretrained:

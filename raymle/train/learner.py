@@ -14,7 +14,7 @@ from raymle.ancestry import Layer
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.errors import ArtifactError
-from raymle.model.layers import hush
+from raymle.model.layers import hush, layer_of
 from raymle.model.network import as_inputs
 from raymle.records import Metrics
 from raymle.train.checkpoint import misfits
@@ -224,9 +224,13 @@ def share(rows: npt.NDArray[np.int64], world: World) -> tuple[npt.NDArray[np.int
 
 
 def unwell(layers: Metrics) -> list[str]:
-    """Say which layers' gradients vanish, and whether all of them explode; empty when neither is so."""
+    """Say which layers' gradients vanish, and whether all of them explode; empty when neither is so.
+
+    One weight of a layer may never have any: the softmax of attention takes no notice of a bias of its keys.
+    """
     largest = max(layers.values(), default=0.0)
-    vanished = [name for name, norm in layers.items() if norm < VANISHED * largest]
+    alive = {layer_of(name) for name, norm in layers.items() if norm >= VANISHED * largest}
+    vanished = [name for name in layers if layer_of(name) not in alive]
     told = [f"the gradients of {', '.join(vanished[:3])} vanish: below {VANISHED:g} of the largest"] if vanished else []
     if largest > EXPLODED:
         told.append(f"the gradients explode: {max(layers, key=layers.__getitem__)} has a norm of {largest:.3g}")

@@ -65,6 +65,7 @@ def fit(  # noqa: PLR0913
     bundler = Bundler.of(train, model, splits, metric=metric, folder=folder, transforms=transforms)
     kept = run if keeps(train, model) else ""
     task = Task(train, bundler.contents, splits, bundler.objective, folder, storage, kept)
+    task = first.loaded(task) if model.is_hugging_face else task
     task, pretrained = first.begin(task, parent, bundler.transform) if parent else (task, None)
     network, fitted = yield from (_trees(task) if model.type == "trees" else _network(task, bundler, out))
     bundler.save(out, network, fitted.metrics)

@@ -53,7 +53,7 @@ def fits(spec: Spec, splits: Splits) -> None:
     """
     tree = space.parse((spec.tune or TuneConfig()).space)
     for each in [spec, *varied(spec, tree)] if "model" not in tree else varied(spec, tree):
-        train.fits(each.model, splits)
+        train.fits(each.model, splits, folder=each.folder)
 
 
 def varied(spec: Spec, tree: Mapping[str, Node]) -> list[Spec]:

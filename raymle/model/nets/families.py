@@ -10,12 +10,14 @@ from raymle.config.model import TORCHVISION
 from raymle.errors import SpecError
 from raymle.model.nets.additive import Additive
 from raymle.model.nets.fused import Flat, Fused
+from raymle.model.nets.huggingface import HuggingFace
 from raymle.model.nets.images import FEATURES, Cnn, Resnet, Torchvision
 from raymle.model.nets.sequence import SequenceLstm
 from raymle.model.nets.tabular import Linear, Mlp
 from raymle.model.nets.text import Bag, Lstm, Transformer
 from raymle.model.params import (
     CnnParams,
+    HuggingFaceParams,
     ImageParams,
     LinearParams,
     LstmParams,
@@ -66,6 +68,11 @@ def torchvision(name: str, inputs: Inputs, outputs: int, params: ImageParams) ->
     """
     image = partial(_encoder, name.removeprefix(TORCHVISION))
     return Fused(inputs, outputs, params, image=image, text=Bag, sequence=Flat)
+
+
+def hugging_face(name: str, inputs: Inputs, outputs: int, params: HuggingFaceParams) -> nn.Module:
+    """Build the network that a Hugging Face config describes, as an encoder of texts; its weights are fresh."""
+    return Fused(inputs, outputs, params, image=Cnn, text=partial(HuggingFace, name), sequence=Flat)
 
 
 def _encoder(name: str, image: ImageInput, params: ImageParams) -> nn.Module:

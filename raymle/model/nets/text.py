@@ -55,7 +55,7 @@ class Lstm(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         """Return ``[n, width]``; what stands after a text's end changes nothing before it."""
         states, _ = self.lstm(self.words(codes))
-        return _mean(states, codes)
+        return mean(states, codes)
 
 
 @final
@@ -128,6 +128,7 @@ def _counts(codes: Tensor) -> Tensor:
     return (codes != 0).sum(1, keepdim=True).clamp(min=1).float()
 
 
-def _mean(states: Tensor, codes: Tensor) -> Tensor:
+def mean(states: Tensor, codes: Tensor) -> Tensor:
+    """Return the mean of states ``[n, length, width]`` over a text's words: ``[n, width]``, zeros for an empty text."""
     there = (codes != 0).to(states.dtype)[:, None]
     return (there @ states).squeeze(1) / _counts(codes)

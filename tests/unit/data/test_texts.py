@@ -9,7 +9,7 @@ import pytest
 
 from raymle.config import DataConfig, SplitConfig
 from raymle.config.data import TextConfig
-from raymle.data import shards, texts
+from raymle.data import pieces, shards, texts
 from raymle.data.infer import infer
 from raymle.data.prepare import prepare
 from raymle.data.source import resolve
@@ -73,6 +73,12 @@ def test_a_tokenizers_pieces_are_codes_after_the_padding() -> None:
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     text = Text(column="said", length=3, vocabulary=4, tokenizer=tokenizer.to_str())
     assert text.encode(pa.array(["good food", None, "x"])).tolist() == [[2, 3, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_a_tokenizer_that_leaves_ids_out_has_a_code_for_its_largest() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    words = tokenizers.models.WordLevel({"[UNK]": 0, "good": 1, "food": 9}, unk_token="[UNK]")
+    assert pieces.vocabulary(tokenizers.Tokenizer(words).to_str()) == 11
 
 
 def test_a_folder_is_a_table_of_texts_paths_and_labels(tmp_path: Path) -> None:

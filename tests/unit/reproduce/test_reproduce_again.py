@@ -1,11 +1,15 @@
 """How a run is made again: with the code that was recorded, and as far as it went."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from raymle.config import Spec
+from raymle.config import ModelConfig, Spec
+from raymle.config.data import TextConfig
 from raymle.errors import DataError, ResourceError
 from raymle.records import Epoch, Fitted, Schema, Splits
 from raymle.reproduce import outcome
+from raymle.reproduce.again import again
 from raymle.reproduce.scratch import scratch, tried
 from raymle.store import open_store
 from raymle.tracking import origin
@@ -82,3 +86,18 @@ def test_a_failure_of_the_run_is_an_answer_and_one_of_the_machine_is_not():
 
 def fails(error):
     raise error
+
+
+def test_files_that_are_no_code_are_read_where_they_were(tmp_path):
+    """The recorded code is unpacked elsewhere, and relative paths would start there."""
+    named = {"source": "a.csv", "target": "t", "text": {"tokenizer": "it/tokenizer.json"}}
+    spec = Spec.model_validate({"name": "a", "data": named, "model": {"type": "hf:it"}, "folder": str(tmp_path)})
+    made = again(spec, SimpleNamespace(workers=2))
+    assert made.train.workers == 2
+    assert made.data.source == str(tmp_path / "a.csv")
+    assert made.data.text.tokenizer == str(tmp_path / "it/tokenizer.json")
+    assert made.model.type == f"hf:{tmp_path / 'it'}"
+    plain = spec.model_copy(
+        update={"data": spec.data.model_copy(update={"text": TextConfig()}), "model": ModelConfig()}
+    )
+    assert again(plain, SimpleNamespace(workers=1)).data.text.tokenizer is None

@@ -202,6 +202,8 @@ def test_gradients_that_vanish_or_explode_are_named_by_their_layer():
     assert unwell({"a": 1.0, "deep.weight": 1e-9}) == [
         "the gradients of deep.weight vanish: below 1e-07 of the largest"
     ]
+    keys = {"keys.weight": 0.5, "keys.bias": 1e-9}  # attention takes no notice of a bias of its keys
+    assert unwell({"a": 1.0, **keys}) == []
     assert "explode: a has a norm of 5e+04" in unwell({"a": 5e4, "b": 1.0})[0]
 
 
