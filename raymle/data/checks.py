@@ -1,5 +1,6 @@
 """What can be wrong with the rows as a whole: found after the first pass, before anything is learned or written."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -100,6 +101,14 @@ def absent_classes(schema: Schema, counts: Mapping[str | None, int]) -> tuple[st
     absent = [name for name in schema.classes if not counts.get(name)]
     named = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
     return (f"no train row is of class {named}; split.method stratified keeps every class",) if absent else ()
+
+
+def lone_classes(schema: Schema, parts: Sequence[Contract]) -> tuple[str, ...]:
+    """Warn of classes with too few rows to be on every side."""
+    counts = sum((part.targets for part in parts), Counter[str]())
+    lone = [f"{name!r} ({counts[name]})" for name in schema.classes if counts[name] < len(SIDES)]
+    named = ", ".join(lone[:5]) + (", ..." if len(lone) > 5 else "")
+    return (f"too few rows to be both learned and judged: class {named}",) if lone else ()
 
 
 def duplicates(schema: Schema, identity: Hashes, content: Hashes) -> tuple[str, ...]:

@@ -132,6 +132,7 @@ def _make(  # noqa: PLR0917
     schema = checks.contract(schema, [each.contract for each in seen], positive)
     schema = schema.model_copy(update={"deciding": _deciding(config, schema, source)})
     warnings = told + checks.duplicates(schema, identity, content) + checks.scattered_groups(config, schema)
+    warnings += checks.lone_classes(schema, [each.contract for each in seen])
     warnings += survey.told(schema, [each.images for each in seen]) + survey.unused_sides(config, source)
     rule, sides = _sides(config, schema, seen, identity)
     known = None if on_ray else seen
