@@ -13,15 +13,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import small_metrics
 from small_metrics import SCHEMA, TRANSFORM, rows, samples
 from tracking_server import free_port, wait_until
 
+from raymle.records import Column
 from raymle.serve import dashboard
 from raymle.serve.metrics import CONTENT_TYPE, Metrics
 from raymle.serve.series import Node
 
+WITH_TEXT = SCHEMA.model_copy(update={"columns": (*SCHEMA.columns, Column(name="note", type="text", role="feature"))})
 REQUESTS = ("raymle_requests_total", "status=200", "version=7")
 
 
@@ -88,7 +91,8 @@ class Handler(BaseHTTPRequestHandler):
         metrics.request("7", 200, 0.02, 1)
         metrics.request("7", 500, 0.02, 1)
         metrics.batch("7", 2, 0.004)
-        metrics.served("7", rows(amount=(99.0, None), plan=("gold",)), np.array([[0.2, 0.8], [0.6, 0.4]]))
+        asked = rows(amount=(99.0, None), plan=("gold",)).append_column("note", pa.array([" ", "late again"]))
+        metrics.served("7", asked, np.array([[0.2, 0.8], [0.6, 0.4]]))
         metrics.challenger("canary", "8")
         text = metrics.text()
         self.send_response(200)
@@ -104,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def served(folder):
     """Serve metrics on loopback and return where."""
-    with Metrics(folder, "churn", SCHEMA, TRANSFORM) as metrics:
+    with Metrics(folder, "churn", WITH_TEXT, TRANSFORM) as metrics:
         metrics.loaded("7", "onnx")
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.metrics = metrics

@@ -33,6 +33,7 @@ def test_every_fact_of_every_type_is_there():
     moments = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2)]
     values = {
         "number": [1.0, 2.0], "category": ["a", "a"], "boolean": [True, False], "text": ["a", "b"],
+        "sequence": [[1.0], [2.0, 3.0]],
         "timestamp": pa.array(moments, pa.timestamp("us", "UTC")),
     }  # fmt: skip
     assert set(values) == set(columns.DESCRIBE)
