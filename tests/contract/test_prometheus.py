@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,12 +20,14 @@ import small_metrics
 from small_metrics import SCHEMA, TRANSFORM, rows, samples
 from tracking_server import free_port, wait_until
 
+from raymle.data.texts import Text
 from raymle.records import Column
 from raymle.serve import dashboard
 from raymle.serve.metrics import CONTENT_TYPE, Metrics
 from raymle.serve.series import Node
 
 WITH_TEXT = SCHEMA.model_copy(update={"columns": (*SCHEMA.columns, Column(name="note", type="text", role="feature"))})
+READS_TEXT = replace(TRANSFORM, texts=(Text(column="note", length=4, vocabulary=256),))
 REQUESTS = ("raymle_requests_total", "status=200", "version=7")
 
 
@@ -108,16 +111,18 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def served(folder):
     """Serve metrics on loopback and return where."""
-    with Metrics(folder, "churn", WITH_TEXT, TRANSFORM) as metrics:
+    with Metrics(folder, "churn", WITH_TEXT, READS_TEXT) as metrics:
         metrics.loaded("7", "onnx")
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.metrics = metrics
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join(timeout=60)
-        server.server_close()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(timeout=60)
+            server.server_close()
 
 
 @contextmanager
