@@ -50,6 +50,10 @@ bench:
 	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/upgrade.py
 	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/text.py
+	$(BIN)/python benchmarks/transfer.py
+	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/images.py
 
 clean:
 	rm -rf .venv build dist
