@@ -10,6 +10,7 @@ from raymle.evaluate.backtest import backtest
 from raymle.evaluate.canvas import BLUE, COLOURS, INK, PALE, PANEL, RED, Chart, legend, panels_of, png, short
 from raymle.evaluate.judged import Judged
 from raymle.evaluate.numbers import Row, by_bin, counts_by_threshold, curves, merged
+from raymle.evaluate.scores import scores
 from raymle.records import Epoch
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def charts(judged: Judged, history: Sequence[Epoch], metric: str) -> list[Chart]
     if judged.schema.task == "regression":
         over_time = [backtest(judged)] if judged.times is not None and judged.baselines else []
         return [*found, *over_time, predicted_vs_true(judged), residuals(judged)]
-    return [*found, confusion(judged), ranking(judged), calibration(judged)]
+    last = scores(judged) if judged.schema.anomaly else calibration(judged)
+    return [*found, confusion(judged), ranking(judged), last]
 
 
 def learning(history: Sequence[Epoch], metric: str) -> Chart:
