@@ -1,6 +1,7 @@
 """The chart of anomalies."""
 
 import numpy as np
+import pytest
 
 from raymle.evaluate.judged import Judged
 from raymle.evaluate.scores import distances, scores
@@ -20,7 +21,7 @@ def judged(chances, odd):
 def test_a_score_is_the_logit_and_its_ends_stay_finite():
     found = distances(judged([0.0, 0.5, 0.75, 1.0], [0, 0, 1, 1]))
     assert np.isfinite(found).all()
-    assert found[1:3].tolist() == [0.0, np.log(3)]
+    assert found[1:3].tolist() == pytest.approx([0.0, np.log(3)])
 
 
 def test_the_chart_says_what_is_above_the_threshold_and_what_another_one_would_do():
