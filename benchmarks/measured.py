@@ -12,6 +12,7 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
@@ -31,6 +32,18 @@ def timed(argv: list[str], folder: Path, *, codes: tuple[int, ...] = (0,)) -> di
     if exit_code not in codes:
         raise SystemExit(f"{argv}: exit code {exit_code}\n{error}")
     return {"answer": json.loads(out[out.index("{") :]), "seconds": seconds, "memory_mb": memory / 1024}
+
+
+def trained(config: Any, model: Any, splits: Any, *, metric: str, out: Path, parent: Any = None) -> Any:
+    """Train one model as `raymle train` does, without recording it, and return what it came to."""
+    from raymle import train
+
+    epochs = train.fit(config, model, splits, metric=metric, folder=".", out=out, parent=parent)
+    while True:
+        try:
+            next(epochs)
+        except StopIteration as end:
+            return end.value
 
 
 def interleaved(ours: list[str], theirs: list[str], repeats: int) -> tuple[list[dict], list[dict]]:

