@@ -122,7 +122,8 @@ def ours(case: Case, splits: Splits, test: pa.Table, metric: str, folder: Path) 
             about = "" if kind == "trees" else f"{steps:,} steps of {min(rows, config.batch_size):,} rows"
             name = f"{kind}, as {what}" if what else kind
             found.append(Line(name, peer, judged.predicted, fitted.seconds, about))
-            said(case, found[-1])
+            value = metrics.compute(splits.data_schema.task, judged.y, judged.predicted, only=metric)[metric]
+            said(case, found[-1], f", {metric} {value:.4f}")
     return found, judged
 
 
@@ -142,8 +143,8 @@ def theirs(case: Case, splits: Splits, rows: dict[str, pa.Table], codes: Any) ->
     return found
 
 
-def said(case: Case, line: Line) -> None:
-    print(f"{case.name}: {line.who}, {line.seconds:.1f} s", file=sys.stderr)
+def said(case: Case, line: Line, more: str = "") -> None:
+    print(f"{case.name}: {line.who}, {line.seconds:.1f} s{more}", file=sys.stderr)
 
 
 def apart(task: Any, y: Any, mine: Any, other: Any, metric: str) -> tuple[float, float, float]:
@@ -198,28 +199,42 @@ def climbed(kind: str, splits: Splits, test: pa.Table, metric: str, folder: Path
 def page(case: Case, splits: Splits, metric: str, y: Any, lines: list[Line]) -> list[str]:
     """Write a table of one set, and what is clearly worse."""
     task, by_name = splits.data_schema.task, {line.who: line for line in lines}
-    higher = metrics.higher_is_better(metric)
-    told, worse = [], []
+    told, behind = [], {}
     for line in lines:
         value = metrics.compute(task, y, line.predicted, only=metric)[metric]
         low, high = metrics.intervals(task, y, line.predicted)[metric]
-        beside = ""
+        name, against = line.who, ""
         if line.peer:
             gap, least, most = apart(task, y, line.predicted, by_name[line.peer].predicted, metric)
-            beside = f"{line.peer} {gap:+.4f} ({least:+.4f} to {most:+.4f})"
-            is_worse = most < 0 if higher else least > 0
-            if is_worse:
-                worse.append(f"- {line.who}: {abs(gap):.4f} behind {line.peer}{line.about and ' after '}{line.about}.")
-        name = f"**{line.who}**" if line.peer else line.who
+            name, against = f"**{line.who}**", f"{line.peer} {gap:+.4f} ({least:+.4f} to {most:+.4f})"
+            is_worse = most < 0 if metrics.higher_is_better(metric) else least > 0
+            behind |= {line.who: abs(gap)} if is_worse else {}
         told.append(
-            f"| {name} | {value:.4f} ({low:.4f} to {high:.4f}) | {beside} | {line.seconds:.1f} | {line.about} |"
+            f"| {name} | {value:.4f} ({low:.4f} to {high:.4f}) | {against} | {line.seconds:.1f} | {line.about} |"
         )
     counts = ", ".join(f"{count:,} {side}" for side, count in splits.rows.items())
     return [
         f"## {case.name[0].upper()}{case.name[1:]}", "", f"{case.about}. Rows: {counts}.", "",
         f"| | {metric} on test | beside its peer | s | |", "|--|--|--|--|--|", *told, "",
-        *(["Clearly worse:", "", *worse, ""] if worse else ["No built-in model is clearly worse than its peer.", ""]),
+        *worse(case, by_name, behind), "",
     ]  # fmt: skip
+
+
+def worse(case: Case, lines: dict[str, Line], behind: dict[str, float]) -> list[str]:
+    """Say which models are clearly worse than their peers, after how many steps, and what other settings make of it."""
+    found = []
+    for kind, peer in case.models.items():
+        other = f"{kind}, as {case.training}"
+        if kind not in behind and other not in behind:
+            continue
+        text = f"- {kind} is clearly worse than {peer}"
+        if kind in behind:
+            text += f", by {behind[kind]:.4f}" + (f" after {lines[kind].about}" if lines[kind].about else "")
+        if other in lines:
+            text += f"; as {case.training}, after {lines[other].about}, "
+            text += f"it is by {behind[other]:.4f}" if other in behind else "it is not"
+        found.append(f"{text}.")
+    return [*found, *(["", case.why] if case.why else [])] if found else ["No model is clearly worse than its peer."]
 
 
 def main() -> None:

@@ -29,6 +29,8 @@ class Case(NamedTuple):
     """Each built-in model, and the peer that is most like it."""
     training: str
     """Whose training settings networks are trained with beside the defaults: scikit-learn's, or those of a job."""
+    why: str = ""
+    """Why a model is worse, where the steps do not say it."""
 
 
 def table_of(load: Callable[..., Any], name: str) -> Callable[[Path], Any]:
