@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import torch
 import yaml
 from measured import ROOT, trained, write
 from peers import quality_peers as peers
@@ -55,7 +56,7 @@ and networks a second time with other settings, where the line says so: "as scik
 batches of {SCIKIT["batch_size"]} with a patience of 10, as its perceptrons have; "as jobs/..." is the `train` section of that job.
 resnet has 16 filters in place of 64. raymle keeps the epoch that is best on validation; the peers have their own
 defaults, and no use for those rows. Beside its peer: the difference on the same rows, with the 95 % interval of {REPEATS:,}
-paired resamples; clearly worse is what lies on the wrong side of 0 with all of it. Seconds are those of fitting.
+paired resamples; clearly worse is what lies on the wrong side of 0 with all of it. Seconds are those of fitting, each with {torch.get_num_threads()} thread(s).
 """.splitlines()  # noqa: E501
 WHICH = """## Which default it is
 
