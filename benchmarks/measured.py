@@ -79,6 +79,7 @@ def write(name: str, lines: list[str]) -> None:
     packages = ", ".join(f"{each} {version(each)}" for each in ("torch", "ray", "pyarrow", "numpy"))
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     about = f"{machine}, {packages}; load {load:.1f} at the end"
-    text = "\n".join([*lines, "", f"Machine: {about}. Command: `python benchmarks/{name}.py`.", ""])
+    threads = f"OMP_NUM_THREADS={set_to} " if (set_to := os.environ.get("OMP_NUM_THREADS")) else ""
+    text = "\n".join([*lines, "", f"Machine: {about}. Command: `{threads}python benchmarks/{name}.py`.", ""])
     (RESULTS / f"{dt.datetime.now(dt.UTC).date()}-{name}.md").write_text(text)
     print(text)
