@@ -12,6 +12,7 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
@@ -31,6 +32,18 @@ def timed(argv: list[str], folder: Path, *, codes: tuple[int, ...] = (0,)) -> di
     if exit_code not in codes:
         raise SystemExit(f"{argv}: exit code {exit_code}\n{error}")
     return {"answer": json.loads(out[out.index("{") :]), "seconds": seconds, "memory_mb": memory / 1024}
+
+
+def trained(config: Any, model: Any, splits: Any, *, metric: str, out: Path, parent: Any = None) -> Any:
+    """Train one model as `raymle train` does, without recording it, and return what it came to."""
+    from raymle import train
+
+    epochs = train.fit(config, model, splits, metric=metric, folder=".", out=out, parent=parent)
+    while True:
+        try:
+            next(epochs)
+        except StopIteration as end:
+            return end.value
 
 
 def interleaved(ours: list[str], theirs: list[str], repeats: int) -> tuple[list[dict], list[dict]]:
@@ -66,6 +79,7 @@ def write(name: str, lines: list[str]) -> None:
     packages = ", ".join(f"{each} {version(each)}" for each in ("torch", "ray", "pyarrow", "numpy"))
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     about = f"{machine}, {packages}; load {load:.1f} at the end"
-    text = "\n".join([*lines, "", f"Machine: {about}. Command: `python benchmarks/{name}.py`.", ""])
+    threads = f"OMP_NUM_THREADS={set_to} " if (set_to := os.environ.get("OMP_NUM_THREADS")) else ""
+    text = "\n".join([*lines, "", f"Machine: {about}. Command: `{threads}python benchmarks/{name}.py`.", ""])
     (RESULTS / f"{dt.datetime.now(dt.UTC).date()}-{name}.md").write_text(text)
     print(text)
