@@ -9,7 +9,8 @@ from raymle.config.train import PretrainedConfig
 from raymle.errors import SpecError
 from raymle.model.build import build
 from raymle.model.layers import depths, hush, matched, turns
-from raymle.records import Inputs
+from raymle.model.nets.images import Augment
+from raymle.records import ImageInput, Inputs
 
 NAMES = ["embeddings.0.weight", "layers.1.weight", "layers.1.bias", "layers.10.weight", "bias"]
 
@@ -98,3 +99,15 @@ def test_what_is_frozen_is_in_evaluation_with_the_dropout_behind_it():
     module(numbers=torch.randn(8, 3), categories=torch.zeros(8, 2, dtype=torch.int64))
     assert torch.equal(module.layers[1].running_mean, before)
     assert not torch.equal(module.layers[5].running_mean, torch.zeros(4))
+
+
+def test_images_are_moved_also_where_convolutions_are_frozen():
+    inputs = Inputs(numbers=0, images=(ImageInput(column="image", channels=1, height=8, width=8),))
+    module = build(ModelConfig(type="cnn"), inputs, 2)
+    for weight in module.images.parameters():
+        weight.requires_grad_(False)
+    module.train()
+    hush(module)
+    (augment,) = (part for part in module.modules() if isinstance(part, Augment))
+    assert augment.training
+    assert not module.images[0].training
