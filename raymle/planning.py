@@ -2,6 +2,7 @@
 
 import os
 from difflib import get_close_matches
+from math import ceil
 from typing import Any
 
 from raymle import data, evaluate, parents, runtime, tune
@@ -16,6 +17,8 @@ from raymle.runtime import Execution
 
 ROWS_PER_SECOND = 150_000
 """A small network on two cores: for the plan's guess only."""
+FEW_STEPS = 50
+"""Fewer steps than this hardly move a network."""
 MANY_CLASSES, FEW_ROWS = 20, 10
 """More classes than this with fewer rows each look like a number that was taken for classes."""
 
@@ -137,9 +140,11 @@ def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:
             f"{rows['test']:,} test rows are fewer than promote.min_fresh_rows, {spec.promote.min_fresh_rows:,}: "
             "no score on them can promote"
         )
-    if not spec.model.is_grown and spec.train.batch_size > rows["train"]:
+    steps = spec.train.epochs * ceil(rows["train"] / spec.train.batch_size)
+    if not spec.model.is_grown and steps < FEW_STEPS and spec.train.loop is None:
         told.append(
-            f"train.batch_size {spec.train.batch_size:,} exceeds the {rows['train']:,} train rows: one step an epoch"
+            f"{spec.train.epochs} epochs over {rows['train']:,} train rows in batches of {spec.train.batch_size:,} are "
+            f"{steps:,} steps, few to learn in: try train.batch_size=32 train.epochs=50"
         )
     if len(schema.classes) > MANY_CLASSES and sum(rows.values()) < FEW_ROWS * len(schema.classes):
         told.append(f"target {schema.target!r} has {len(schema.classes):,} classes for {sum(rows.values()):,} rows")
