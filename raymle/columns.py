@@ -22,6 +22,8 @@ class Column(Record):
     """Channels, height and width that every image of the column is brought to."""
     steps: int | None = None
     """How many values a sequence must have; None takes any number of them."""
+    whole: bool = False
+    """Whether none of them may be missing."""
 
 
 class Series(Record):

@@ -98,7 +98,8 @@ def classes(found: Sides, codes: NDArray[np.int64], config: SplitConfig, names: 
 
 def absent_classes(schema: Schema, counts: Mapping[str | None, int]) -> tuple[str, ...]:
     """Warn of classes that no train row has."""
-    absent = [name for name in schema.classes if not counts.get(name)]
+    needed = schema.classes[:1] if schema.anomaly else schema.classes  # nothing is learned from anomalies
+    absent = [name for name in needed if not counts.get(name)]
     named = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
     return (f"no train row is of class {named}; split.method stratified keeps every class",) if absent else ()
 

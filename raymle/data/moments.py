@@ -165,6 +165,7 @@ def check(moments: Moments, series: Series, *, labelled: bool) -> Moments:
         raise DataError(f"group column {series.group!r} is missing in row {place + 1:,}", hint="leave that row out")
     found = moments.sorted()
     _check_twice(found, series)
+    _check_finite(found)
     unknown = np.flatnonzero(np.isnan(found.numbers[found.target]))
     if labelled and len(unknown):
         first = int(unknown[0])
@@ -174,6 +175,18 @@ def check(moments: Moments, series: Series, *, labelled: bool) -> Moments:
             hint="leave those rows out: they are a gap then, and no window reaches over one",
         )
     return found
+
+
+def _check_finite(found: Moments) -> None:
+    for name, values in found.numbers.items():
+        infinite = np.flatnonzero(np.isinf(values))
+        if len(infinite):
+            first = int(infinite[0])
+            raise DataError(
+                f"column {name!r} is infinite in {len(infinite):,} of {len(found.times):,} rows, first in "
+                f"{found.called(found.codes[first])} at {found.at(first)}, {found.where(first)}",
+                hint="replace infinity by null or a large number, or drop the column",
+            )
 
 
 def _check_twice(found: Moments, series: Series) -> None:
@@ -207,6 +220,16 @@ def cleared(moments: Moments, rows: Ordered, chosen: Chosen, series: Series) -> 
         shown = ", ".join(f"{moments.names[code]!r} with {_rows(counts[code])}" for code in without[:SHOWN])
         told.append(f"{len(without):,} series too short for a window are left out: {shown}")
     return tuple(told)
+
+
+def unknown(moments: Moments, absent: NDArray[np.bool_], windows: int) -> tuple[str, ...]:
+    """Say which moments have no value of the target, and how many windows are left out for them."""
+    if not windows:
+        return ()
+    first = int(np.flatnonzero(absent)[0])
+    where = f"{moments.called(moments.codes[first])} at {moments.at(first)}, {moments.where(first)}"
+    lack = f"{absent.sum():,} row{'s lack' if absent.sum() > 1 else ' lacks'} a value of {moments.target!r}"
+    return (f"{lack}, first in {where}; {windows:,} windows that hold it are left out",)
 
 
 def _gaps(moments: Moments, rows: Ordered, breaks: NDArray[np.int64]) -> str:

@@ -55,6 +55,7 @@ def prepare(
     """
     known = words(data, by=config.column)
     found = resolve(source if source is not None else data.source, folder=folder, words=known)
+    survey.unused_sides(config, found)
     origin = fingerprint(found, store)
     splits_id = _name(data, config, origin, positive, folder)
     with lock(store, f"shards-{splits_id}", timeout_s=3600):
@@ -115,8 +116,8 @@ def _make(  # noqa: PLR0917
 ) -> None:  # fmt: skip
     """Do the three passes, then commit the seal and the shards."""
     transforms = partial(apply_all, references=data.transforms, folder=folder)
+    told = survey.unused_sides(config, source)
     schema = infer(source, data, by=config.column, apply=transforms)
-    told: tuple[str, ...] = ()
     if schema.series:
         source, schema, told = windowed(source, data, schema)
     blocks = Blocks(source, on_ray=on_ray)
@@ -133,7 +134,7 @@ def _make(  # noqa: PLR0917
     schema = schema.model_copy(update={"deciding": _deciding(config, schema, source)})
     warnings = told + checks.duplicates(schema, identity, content) + checks.scattered_groups(config, schema)
     warnings += checks.lone_classes(schema, [each.contract for each in seen])
-    warnings += survey.told(schema, [each.images for each in seen]) + survey.unused_sides(config, source)
+    warnings += survey.told(schema, [each.images for each in seen])
     rule, sides = _sides(config, schema, seen, identity)
     known = None if on_ray else seen
     placed = Placed(look, schema, rule)

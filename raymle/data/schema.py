@@ -72,21 +72,32 @@ class Contract:
         self.nulls: Counter[str] = Counter()
         self.infinite: Counter[str] = Counter()
         self.targets: Counter[Any] = Counter()
+        self.first: dict[tuple[str, str], int] = {}
+        """The first row that lacks a value, or is infinite, of each column."""
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Count one conformed batch."""
-        self.rows += batch.num_rows
+        before, self.rows = self.rows, self.rows + batch.num_rows
         for column in self.schema.columns:
             if column.role == "drop":
                 continue
             values = batch.column(column.name)
             self.nulls[column.name] += values.null_count
+            if column.role == "target" and values.null_count:
+                self._first(column.name, "null", before, values.is_null())
             if column.type == "sequence":
                 values = values.flatten()
                 values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
             if column.type in {"number", "sequence"} and not sum_is_finite(values):
                 self.infinite[column.name] += pc.sum(pc.is_inf(values)).as_py() or 0
+                if column.type == "number" and self.infinite[column.name]:
+                    self._first(column.name, "infinite", before, pc.is_inf(values))
         self._count_targets(batch.column(self.schema.target))
+
+    def _first(self, name: str, kind: str, before: int, found: pa.Array) -> None:
+        place = pc.index(found, value=True).as_py()
+        if place >= 0:
+            self.first.setdefault((name, kind), before + place)
 
     def _count_targets(self, values: pa.Array) -> None:
         if self.schema.task == "regression":
@@ -98,7 +109,8 @@ class Contract:
         self.targets.pop(None, None)
 
     def merge(self, other: "Contract") -> None:
-        """Take in what another one counted over other batches."""
+        """Take in what another one counted over the batches after these."""
+        self.first = {key: self.rows + row for key, row in other.first.items()} | self.first
         self.rows += other.rows
         self.nulls += other.nulls
         self.infinite += other.infinite
@@ -127,22 +139,30 @@ class Contract:
         for column in self.schema.columns:
             nulls, infinite = self.nulls[column.name], self.infinite[column.name]
             if column.role == "target" and 0 < nulls < self.rows:
-                share = f"{nulls:,} of {self.rows:,} rows"
+                share = f"{nulls:,} of {self.rows:,} rows{self._where(column.name, 'null')}"
                 yield f"target {column.name!r} is missing in {share}", "leave those rows out of the source"
             elif nulls == self.rows:
                 hint = "name another target" if column.role == "target" else f"data.drop: [{column.name}]"
                 yield f"{'target' if column.role == 'target' else 'column'} {column.name!r} has no values", hint
             if infinite:
                 yield (
-                    f"column {column.name!r} holds infinity in {infinite:,} of {self.rows:,} rows",
+                    f"column {column.name!r} holds infinity in {infinite:,} of {self.rows:,} rows"
+                    + self._where(column.name, "infinite"),
                     "replace infinity by null or a large number, or drop the column",
                 )
+
+    def _where(self, name: str, kind: str) -> str:
+        row = self.first.get((name, kind))
+        return "" if row is None else f", first in row {row + 1:,}"
 
     def _target_problems(self) -> Iterable[tuple[str, str]]:
         target, count = self.schema.target, len(self.targets)
         if count == 1:
             only = next(iter(self.targets))
-            yield f"target {target!r} has only one value, {only!r}", "there is nothing to learn"
+            hint = "there is nothing to learn"
+            if self.schema.anomaly:
+                hint = "label a few anomalies: they say on validation rows where the threshold is"
+            yield f"target {target!r} has only one value, {only!r}", hint
         elif count > MOST_CLASSES and self.schema.task == "classification":
             text = f"target {target!r} has more than {MOST_CLASSES:,} classes"
             yield text, "is data.task: regression meant, or another column?"

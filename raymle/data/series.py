@@ -17,7 +17,7 @@ from raymle.config.data import DataConfig, SeriesConfig
 from raymle.data import infer as raw
 from raymle.data import steps, windows
 from raymle.data.casts import ARROW, canonical, decoded, plain
-from raymle.data.moments import Moments, check, cleared, first_word, not_a_time, read_times
+from raymle.data.moments import Moments, check, cleared, first_word, not_a_time, read_times, unknown
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches
 from raymle.data.steps import Step, Times
@@ -91,7 +91,10 @@ def _column(column: Column, series: Series) -> Column:
         return Column(name=column.name, type="category", role="key", reason="names a series", also=("group",))
     if column.name == series.target or (column.role == "feature" and column.type in {"number", "boolean"}):
         reason = f"its last {series.window} steps"
-        return Column(name=column.name, type="sequence", role="feature", reason=reason, steps=series.window)
+        whole = column.name == series.target  # a window that lacks one is no window
+        return Column(
+            name=column.name, type="sequence", role="feature", reason=reason, steps=series.window, whole=whole
+        )
     reason = column.reason if column.role == "drop" else f"{column.type} columns have no window"
     return Column(name=column.name, type=column.type, role="drop", reason=reason)
 
@@ -204,6 +207,9 @@ def _table(moments: Moments, schema: Schema, step: Step, *, ahead: bool) -> tupl
     known = ~np.isnan(moments.numbers[series.target])
     chosen = windows.choose(rows, known, window=series.window, horizon=series.horizon, ahead=ahead)
     told = cleared(moments, rows, chosen, series)
+    if not known.all():
+        every = windows.choose(rows, np.ones_like(known), window=series.window, horizon=series.horizon, ahead=ahead)
+        told += unknown(moments, ~known, len(every.ends) - len(chosen.ends))
     if (needed := len(chosen.ends) * series.window * len(names) * 8) > MOST_BYTES:
         raise ResourceError(
             f"{len(chosen.ends):,} windows of {series.window} steps and {len(names)} columns are {needed >> 30} GiB",

@@ -1,4 +1,4 @@
-"""What is told of the images of a data set: which cannot be read, and what was done to the others."""
+"""What is told of images and texts: which cannot be read or are not there, and what was done to the others."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -7,9 +7,11 @@ from itertools import islice
 from typing import final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raymle.config import SplitConfig
 from raymle.data import image_files, images
+from raymle.data.casts import plain
 from raymle.data.source import Source, batches, named
 from raymle.errors import DataError
 from raymle.records import Column, Schema
@@ -22,24 +24,32 @@ ROWS = 256
 @final
 @dataclass
 class Survey:
-    """Sizes of the images of some rows, how many are animated, and the rows of each class."""
+    """Sizes of the images of some rows, how many are animated, and how many images and texts there are none of."""
 
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     animated: int = 0
-    classes: Counter[str | None] = field(default_factory=Counter)
+    absent: Counter[str] = field(default_factory=Counter)
+    """Rows without an image, or without a word, by column."""
 
 
 def of(batch: pa.RecordBatch, schema: Schema) -> Survey:
-    """Look at the headers of a batch's images."""
+    """Look at the headers of a batch's images, and for texts of blanks."""
     found = Survey()
-    columns = _columns(schema)
-    for column in columns:
+    for column in schema.features:
+        if column.type in {"image", "text"}:
+            found.absent[column.name] += _absent(batch.column(column.name), column)
+    for column in _columns(schema):
         for size, animated in images.notes(batch.column(column.name)):
             found.sizes[size] += 1
             found.animated += animated
-    if columns and schema.task == "classification":
-        found.classes.update(map(str, batch.column(schema.target).to_pylist()))
     return found
+
+
+def _absent(values: pa.Array, column: Column) -> int:
+    if column.type == "image":
+        return int(values.null_count)
+    words = pc.fill_null(pc.utf8_trim_whitespace(plain(values).cast(pa.string())), "")
+    return int(pc.sum(pc.equal(words, "")).as_py() or 0)
 
 
 def _columns(schema: Schema) -> list[Column]:
@@ -52,8 +62,9 @@ def told(schema: Schema, parts: Sequence[Survey]) -> tuple[str, ...]:
     for part in parts:
         whole.sizes.update(part.sizes)
         whole.animated += part.animated
-        whole.classes.update(part.classes)
-    return tuple(filter(None, (_resized(schema, whole.sizes), _animated(whole.animated), _single(whole.classes))))
+        whole.absent.update(part.absent)
+    absent = [_missing(column, whole.absent[column.name]) for column in schema.features]
+    return tuple(filter(None, (_resized(schema, whole.sizes), _animated(whole.animated), *absent)))
 
 
 def _resized(schema: Schema, sizes: Counter[tuple[int, int]]) -> str:
@@ -75,18 +86,29 @@ def _animated(count: int) -> str:
     return f"{count:,} image{' is' if count == 1 else 's are'} animated, and only the first frame is used"
 
 
-def _single(classes: Counter[str | None]) -> str:
-    single = sorted(str(name) for name, count in classes.items() if count == 1)
-    if not single:
+def _missing(column: Column, count: int) -> str:
+    if not count:
         return ""
-    return f"class {', '.join(single[:SHOWN])} has one image, which can only be learned from or judged by"
+    rows = f"{count:,} row{'' if count == 1 else 's'}"
+    if column.type == "image":
+        return f"{rows} without an image in column {column.name!r}: it counts as black"
+    return f"{rows} without a word in column {column.name!r}"
 
 
 def unused_sides(config: SplitConfig, source: Source) -> tuple[str, ...]:
-    """Warn of sub-folders that say who goes where, when nobody asked them."""
+    """Warn of sub-folders that say who goes where, when the spec wants another split.
+
+    Raises:
+        DataError: the spec says nothing of a split: test rows would be learned from.
+    """
     if config.method == "column" or image_files.SPLIT not in source.aside:
         return ()
-    return (f"{source.name} has sub-folders train, validation or test; split.method: column would go by them",)
+    if "method" in config.model_fields_set:
+        return (f"{source.name} has sub-folders train, validation or test; split.method: column would go by them",)
+    raise DataError(
+        f"{source.name} has sub-folders train, validation or test, and the spec does not say whether to go by them",
+        hint="split: {method: column} goes by them, split: {method: hash} mixes them",
+    )
 
 
 def blame(source: Source, schema: Schema, transforms: Callable[[pa.RecordBatch], pa.RecordBatch]) -> None:

@@ -141,6 +141,10 @@ def _lists(array: pa.Array, column: Column, faults: list[Fault]) -> pa.Array:
         wrong, wanted = pc.greater(lengths, MOST_STEPS), f"at most {MOST_STEPS:,}"
     faults += [fault(row, column.name, f"the list has {lengths[row]} values, not {wanted}")
                for row in pc.indices_nonzero(wrong)[:SHOWN_FAULTS].to_pylist()]  # fmt: skip
+    if column.whole:
+        holes = pc.list_parent_indices(array).filter(pc.is_null(array.flatten(), nan_is_null=True)).unique()
+        faults += [fault(row, column.name, "a value is null, and a window needs every value of this column")
+                   for row in holes[:SHOWN_FAULTS].to_pylist()]  # fmt: skip
     far = pc.greater(pc.abs(array.flatten()), values.FLOAT32_MAX)
     rows = pc.list_parent_indices(array).filter(far).unique()
     faults += [fault(row, column.name, "a number is beyond 3.4e38") for row in rows[:SHOWN_FAULTS].to_pylist()]

@@ -73,7 +73,8 @@ def samples(schema: Schema, transform: Transform | None = None) -> dict[str, Sam
 def _kind(column: Column) -> dict[str, Any]:
     if column.type == "sequence":
         size = {"minItems": column.steps, "maxItems": column.steps} if column.steps else {"maxItems": MOST_STEPS}
-        return {"type": ["array"] if column.steps else ["array", "null"], "items": _KINDS["number"], **size}
+        number = {**_KINDS["number"], "type": "number"} if column.whole else _KINDS["number"]
+        return {"type": ["array"] if column.steps else ["array", "null"], "items": number, **size}
     return _KINDS.get(column.type, _TEXT)
 
 

@@ -28,7 +28,7 @@ Convert = Callable[[Any], Any]
 def converter(column: Column) -> Convert:
     """Return what turns one value into what Arrow takes for it, or raises ValueError with the reason."""
     if column.type == "sequence":
-        return partial(_sequence, steps=column.steps)
+        return partial(_sequence, steps=column.steps, whole=column.whole)
     return _CONVERT.get(column.type, _text)
 
 
@@ -120,7 +120,7 @@ def _moment(value: Any) -> datetime | None:
         raise ValueError(f"{_show(value)} {NO_TIME}") from None
 
 
-def _sequence(value: Any, *, steps: int | None) -> list[float | None] | None:
+def _sequence(value: Any, *, steps: int | None, whole: bool) -> list[float | None] | None:
     """Return a list of numbers; of a window there must be all."""
     if value is None and steps is None:
         return None
@@ -130,6 +130,8 @@ def _sequence(value: Any, *, steps: int | None) -> list[float | None] | None:
         raise ValueError(f"the list has {len(value):,} values, and a window has {steps:,}")
     if len(value) > MOST_STEPS:
         raise ValueError(f"the list has {len(value):,} values; {MOST_STEPS:,} are the most")
+    if whole and None in value:
+        raise ValueError(f"value {value.index(None) + 1} is null, and a window needs every value of this column")
     return [_number(each) for each in value]
 
 

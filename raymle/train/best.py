@@ -44,9 +44,12 @@ class Best:
     """What the gradients of the first epoch in which they were unwell looked like."""
 
     def take(self, module: Weighty, metrics: Metrics, rank: float) -> bool:
-        """Count an epoch, keep its weights if they are better, and say whether they are."""
+        """Count an epoch, keep its weights if they are better, and say whether they are.
+
+        Of epochs with the same rank the one with the lower validation loss is better: with few rows many are alike.
+        """
         self.epochs += 1
-        if rank <= self.rank or np.isnan(rank):
+        if np.isnan(rank) or (rank, -_loss(metrics)) <= (self.rank, -_loss(self.metrics)):
             return False
         self.weights = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
         self.epoch, self.metrics, self.rank = self.epochs, metrics, rank
@@ -84,3 +87,7 @@ class Best:
             setattr(self, name, facts[name])
         self.warnings = tuple(facts["warnings"])
         self.reports = [Epoch.model_validate(report) for report in facts["reports"]]
+
+
+def _loss(metrics: Metrics) -> float:
+    return metrics.get("validation_loss", float("inf"))

@@ -67,7 +67,7 @@ def epochs(
         pace = {"learning_rate": params.learning_rate, "rows_per_second": len(train.numbers) * grown / seconds}
         scores = peers.first(evaluate(np.asarray(raw), validation, objective) | pace)
         check_finite(scores, booster.current_iteration())
-        is_best = best is None or objective.rank(scores) > objective.rank(best.metrics)
+        is_best = best is None or _order(scores, objective) > _order(best.metrics, objective)
         report = Epoch(epoch=number, step=booster.current_iteration(), metrics=scores, best=is_best)
         best = report if is_best or best is None else best
         stop = yield report
@@ -78,6 +78,11 @@ def epochs(
     text = without(booster.model_to_string(num_iteration=best.step), peers.network)
     check_in_step(text, peers)
     return lightgbm.Booster(model_str=text), best, number
+
+
+def _order(scores: Metrics, objective: Objective) -> tuple[float, float]:
+    """Return what makes an epoch better than another: the metric, then the loss."""
+    return objective.rank(scores), -scores["validation_loss"]
 
 
 def check_finite(scores: Metrics, rounds: int) -> None:

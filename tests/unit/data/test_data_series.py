@@ -218,6 +218,26 @@ def test_a_forecast_answers_the_moments_after_the_last_even_without_targets():
         rewindowed(resolve(table.slice(0, 3), folder="."), schema)
 
 
+def test_windows_without_a_target_value_are_counted_where_a_model_is_asked():
+    schema = windows(moments(), config(window=4)).schema
+    table = moments(hours=20, sites=("a",))
+    holes = table.set_column(2, "temp", pa.array([None if hour == 9 else hour for hour in range(20)], pa.float64()))
+    found = rewindowed(resolve(holes, folder="."), schema)
+    assert found.source.table.num_rows == 20 - 4 + 1 - 4
+    assert found.told == (
+        "1 row lacks a value of 'temp', first in series 'a' at 2026-01-01T09:00:00, row 10; "
+        "4 windows that hold it are left out",
+    )
+
+
+def test_an_infinite_number_is_told_with_its_moment():
+    wind = np.arange(120) / 7
+    wind[70] = np.inf
+    spoilt = moments().set_column(3, "wind", pa.array(wind))
+    with pytest.raises(DataError, match=r"column 'wind' is infinite in 1 of 120 rows, first in series 'b' .* row 71"):
+        windows(spoilt, config())
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

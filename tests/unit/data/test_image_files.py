@@ -51,8 +51,19 @@ def test_sub_folders_may_say_who_goes_where(tmp_path, store):
     splits = made(store, tmp_path, {"method": "column"})
     assert splits.rows == {"train": 30, "validation": 12, "test": 9}
     assert sealed(store, splits)["label"].to_pylist().count("bar") == 3
-    other = made(store, tmp_path)
+    other = made(store, tmp_path, {"method": "hash"})
     assert any("split.method: column" in each for each in other.warnings)
+    with pytest.raises(DataError, match="does not say whether to go by them"):
+        made(store, tmp_path)
+
+
+def test_rows_without_an_image_are_counted(tmp_path, store):
+    files = [file_of(picture(seed=seed)) for seed in range(58)]
+    table = pa.table({"photo": [*files, None, None], "label": ["a", "b"] * 30})
+    splits = data.prepare(
+        DataConfig(source="t", target="label"), SplitConfig(), store, folder=str(tmp_path), source=table
+    )
+    assert "2 rows without an image in column 'photo': it counts as black" in splits.warnings
 
 
 def test_the_pixels_in_the_shards_are_those_of_the_files(tmp_path, store):
@@ -176,4 +187,4 @@ def test_what_is_done_to_images_is_told(tmp_path, store):
     told = " ".join(made(store, tmp_path).warnings)
     assert "1 image is animated, and only the first frame is used" in told
     assert "1 image is resized from 40x40 to 12x12 pixels" in told
-    assert "class single has one image" in told
+    assert "too few rows to be both learned and judged: class 'single' (1)" in told

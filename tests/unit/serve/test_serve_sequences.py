@@ -113,3 +113,17 @@ def test_the_document_has_arrays_of_the_exact_length_and_an_example_that_works(t
     assert checked.is_valid(row["examples"][0])
     assert not checked.is_valid(row["examples"][0] | {"temp": [1, 2]})
     assert parse(row["examples"][0]).num_rows == 1
+
+
+def test_a_window_of_what_is_forecast_must_be_whole():
+    whole = [column.model_copy(update={"whole": column.name == "temp"}) for column in SCHEMA.columns]
+    schema = SCHEMA.model_copy(update={"columns": tuple(whole)})
+    with pytest.raises(RequestError) as caught:
+        wire.parse(json.dumps({"rows": [GOOD]}).encode(), schema, SMALL)
+    reason = "value 3 is null, and a window needs every value of this column"
+    assert (caught.value.rows[0]["column"], caught.value.rows[0]["reason"]) == ("temp", reason)
+    sent = pa.table({"at": pa.array(["2026-01-31"]), "temp": [[1.0, 2, None]], "curve": [[1.0]]})
+    with pytest.raises(RequestError, match="needs every value"):
+        arrow.read(ipc(sent), layout.of(schema), SMALL)
+    row = openapi(schema, TRANSFORM, name="w", version="1", limits=SMALL)["components"]["schemas"]["Row"]
+    assert not Draft202012Validator(row).is_valid(row["examples"][0] | {"temp": [1, 2, None]})

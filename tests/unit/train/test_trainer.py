@@ -5,11 +5,13 @@ from pathlib import Path
 import lightgbm
 import pytest
 from safetensors.torch import load_file
+from torch import nn
 
 from raymle import model, train
 from raymle.config import ModelConfig, TrainConfig
 from raymle.errors import RaymleError, SpecError, UsageError, WorkError
 from raymle.records import Epoch
+from raymle.train.best import Best
 from raymle.train.display import display, line
 
 
@@ -144,3 +146,11 @@ def test_errors_of_workers_keep_their_kind():
     ours = group.failure(GroupError({0: SpecError("no such thing", hint="look")}))
     assert isinstance(ours, RaymleError)
     assert (type(ours), ours.hint) == (SpecError, "look")
+
+
+def test_of_epochs_with_the_same_metric_the_one_with_the_lowest_loss_is_kept():
+    best, module = Best(), nn.Linear(1, 1)
+    losses = [0.8, 0.5, 0.6]
+    kept = [best.take(module, {"validation_loss": loss}, 1.0) for loss in losses]
+    assert kept == [True, True, False]
+    assert (best.epoch, best.epochs) == (2, 3)
