@@ -18,7 +18,7 @@ from raymle.delivery import plan_predict as plan_predict
 from raymle.delivery import predict as predict
 from raymle.delivery import rollback as rollback
 from raymle.delivery import serve as serve
-from raymle.errors import ArtifactError, UsageError
+from raymle.errors import ArtifactError, DataError, UsageError
 from raymle.evaluate import Evaluated
 from raymle.model import read_contents
 from raymle.records import Metrics, Plan, Reproduced, Scored, Splits, Trained, Version
@@ -189,8 +189,12 @@ def evaluate(model: str, source: Any = None, *, storage: str = "runs") -> Evalua
         found = references.model(model, storage)
         config, folder = (found.spec.evaluate, found.spec.folder) if found.spec else (EvaluateConfig(), ".")
         words = data.words_of(read_contents(found.bundle).data_schema)
-        table = data.read(data.resolve(source, folder=".", words=words))
-        return judging.on_table(found.bundle, table, config=config, folder=folder)
+        given = data.resolve(source, folder=".", words=words)
+        try:
+            return judging.on_table(found.bundle, data.read(given), config=config, folder=folder)
+        except DataError:
+            data.blame(given, read_contents(found.bundle).data_schema)
+            raise
     if references.is_bundle(model):
         raise UsageError(
             f"{model} is a bundle: it has no validation rows with it", hint="name labelled data of your own"

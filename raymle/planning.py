@@ -141,7 +141,8 @@ def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:
             "no score on them can promote"
         )
     steps = spec.train.epochs * ceil(rows["train"] / spec.train.batch_size)
-    if not spec.model.is_grown and steps < FEW_STEPS and spec.train.loop is None:
+    small = spec.train.batch_size <= 32 and spec.train.epochs >= 50
+    if not (spec.model.is_grown or small or spec.train.loop) and steps < FEW_STEPS:
         told.append(
             f"{spec.train.epochs} epochs over {rows['train']:,} train rows in batches of {spec.train.batch_size:,} are "
             f"{steps:,} steps, few to learn in: try train.batch_size=32 train.epochs=50"

@@ -13,10 +13,12 @@ from raymle.cli.options import Json
 from raymle.errors import ConflictError, UsageError
 
 if TYPE_CHECKING:
+    from raymle.data.source import Source
     from raymle.records import Column, Schema
 
 SCHEMA = ".raymle/raymle.schema.json"
-SMALL_BYTES = 1_000_000
+SPEC = "raymle.yaml"
+SMALL_BYTES, SMALL_ROWS = 1_000_000, 10_000
 SMALL_TRAIN = "epochs: 40, batch_size: 64"
 """A few thousand rows need many small steps: five epochs of a thousand rows each would be a handful."""
 WHEN_RIGHT = {"key": "if it names a row", "time": "if it orders the rows"}
@@ -31,7 +33,7 @@ def init(
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="A file, glob, folder or URI.")] = None,
     target: Annotated[str | None, typer.Option("--target", metavar="T", help="The column to predict.")] = None,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The spec to write.")] = Path("raymle.yaml"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The spec to write.")] = Path(SPEC),
     template: Annotated[
         str | None, typer.Option("--template", metavar="NAME", help="Begin with a complete example and its data.")
     ] = None,
@@ -43,6 +45,11 @@ def init(
     What was inferred stands beside it as comments; a JSON Schema for your editor goes to .raymle/.
     """
     if template is not None:
+        if data is not None or target is not None or output.name != SPEC:
+            raise UsageError(
+                "init --template writes an example's own data and raymle.yaml",
+                hint="leave DATA and --target out, and name a folder: --output FOLDER/raymle.yaml",
+            )
         return _from_template(template, output.parent, force=force, json=json)
     if data is None or target is None:
         raise UsageError(
@@ -51,13 +58,16 @@ def init(
         )
     if output.exists() and not force:
         raise ConflictError(f"{output} is there already", hint="--force writes over it, --output elsewhere")
+    from raymle.data.image_files import SPLIT
     from raymle.data.infer import infer_roles
     from raymle.data.source import resolve
 
     found = resolve(data, folder=".")
     schema = infer_roles(found, target)
-    is_small = found.bytes < SMALL_BYTES
-    text = spec_text(schema, name=_name(data), source=_relative(data, output.parent), is_small=is_small)
+    text = spec_text(
+        schema, name=_name(data), source=_relative(data, output.parent), is_small=_is_small(found),
+        has_sides=SPLIT in found.aside,
+    )  # fmt: skip
     written = write(output, text)
     columns = [column.model_dump(mode="json") for column in schema.columns]
     document = {"spec": str(output), "schema": str(written), "task": schema.task, "columns": columns}
@@ -86,7 +96,7 @@ def write(output: Path, text: str) -> Path:
     return schema
 
 
-def spec_text(schema: "Schema", *, name: str, source: str, is_small: bool = False) -> str:
+def spec_text(schema: "Schema", *, name: str, source: str, is_small: bool = False, has_sides: bool = False) -> str:
     """Return six lines of YAML; what was inferred stands beside them as comments."""
     about = schema.task + (f" of {len(schema.classes)} classes" if schema.classes else "")
     lines = [
@@ -96,6 +106,7 @@ def spec_text(schema: "Schema", *, name: str, source: str, is_small: bool = Fals
         f"  source: {_yaml(source)}",
         f"  target: {_yaml(schema.target)}  # {about}",
         *_suggestions(schema),
+        *(["split: {method: column}  # by the sub-folders train, validation and test"] if has_sides else []),
         f"model: {{type: {_family(schema)}, or your own as module:factory",
         f"train: {{{SMALL_TRAIN if is_small else 'epochs: 5'}}}  # at most; it stops when validation gets no better",
         "",
@@ -108,17 +119,34 @@ def spec_text(schema: "Schema", *, name: str, source: str, is_small: bool = Fals
 def _family(schema: "Schema") -> str:
     if any(column.type == "image" for column in schema.features):
         return "cnn}  # or resnet, mlp, linear"
+    if any(column.type == "text" for column in schema.features):
+        return "mlp}  # or linear, lstm, transformer"
     return "mlp}  # or linear, trees"
+
+
+def _is_small(source: "Source") -> bool:
+    """Whether batches of the usual size would be few."""
+    from raymle.data.infer import head
+
+    if source.bytes < SMALL_BYTES:
+        return True
+    return not source.images and head(source, SMALL_ROWS + 1).num_rows <= SMALL_ROWS
 
 
 def _suggestions(schema: "Schema") -> list[str]:
     """Leave empty columns out, and suggest keys and times, which only the user can know."""
     empty = [_yaml(column.name) for column in schema.columns if _is_empty(column)]
-    return [f"  drop: [{', '.join(empty)}]  # no values"] * bool(empty) + [
-        f"  # {column.role}: {_yaml(column.name)}  # {column.reason}; uncomment {WHEN_RIGHT[column.role]}"
-        for column in schema.columns
-        if column.role in WHEN_RIGHT
-    ]
+    ahead = "  # task: forecast  # uncomment it with time, to say the number some steps ahead"
+    told = [ahead] * (schema.task == "regression" and any(column.role == "time" for column in schema.columns))
+    return (
+        [f"  drop: [{', '.join(empty)}]  # no values"] * bool(empty)
+        + told
+        + [
+            f"  # {column.role}: {_yaml(column.name)}  # {column.reason}; uncomment {WHEN_RIGHT[column.role]}"
+            for column in schema.columns
+            if column.role in WHEN_RIGHT
+        ]
+    )
 
 
 def _described(column: "Column") -> tuple[str, str, str, str]:

@@ -13,3 +13,4 @@ from raymle.data.source import Source as Source
 from raymle.data.source import fingerprint as fingerprint
 from raymle.data.source import is_table as is_table
 from raymle.data.source import resolve as resolve
+from raymle.data.survey import blame as blame

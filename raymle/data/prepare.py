@@ -18,7 +18,7 @@ from raymle.data.casts import decoded
 from raymle.data.hashes import Hashes
 from raymle.data.infer import words
 from raymle.data.passes import Encode, Fit, Look, Placed, Seen, numeric_aux
-from raymle.data.series import infer, keep_times, times_of, windowed
+from raymle.data.series import infer, keep_moments, windowed
 from raymle.data.source import Source, fingerprint, resolve
 from raymle.data.split import SIDES, Rule, Sides
 from raymle.data.statistics import Partial, numbers_of
@@ -146,7 +146,7 @@ def _make(  # noqa: PLR0917
     try:
         _write(blocks, Encode(placed, transform), draft, sides, identity=identity, known=known)
         if schema.series and source.table is not None:
-            keep_times(draft / "shards", times_of(source.table, schema.series), sides)
+            keep_moments(draft / "shards", source.table, schema.series, sides)
         rows = {name: int((sides == place).sum()) for place, name in enumerate(SIDES)}
         splits = Splits(
             id=splits_id, path="", sealed=f"sealed/{splits_id}", data_fingerprint=origin, data_schema=schema,

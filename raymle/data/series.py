@@ -238,7 +238,17 @@ def times_of(table: pa.Table, series: Series) -> Times:
     return np.asarray((times.cast(pa.int64()) if pa.types.is_timestamp(times.type) else times).to_numpy())
 
 
-def keep_times(folder: Path, times: Times, sides: NDArray[np.uint8]) -> None:
-    """Write the moments of train and validation beside their arrays, in the same order."""
+def lines_of(table: pa.Table, series: Series) -> NDArray[np.int64]:
+    """Return which series each window is of, by its place among their names in order."""
+    if series.group is None:
+        return np.zeros(table.num_rows, np.int64)
+    names = table[series.group].combine_chunks()
+    return np.asarray(pc.index_in(names, names.unique().sort()).to_numpy(), np.int64)
+
+
+def keep_moments(folder: Path, table: pa.Table, series: Series, sides: NDArray[np.uint8]) -> None:
+    """Write the moment and the series of train and validation rows beside their arrays, in the same order."""
+    times, lines = times_of(table, series), lines_of(table, series)
     for place, name in enumerate(("train", "validation")):
         np.save(folder / name / "times.npy", times[sides == place], allow_pickle=False)
+        np.save(folder / name / "lines.npy", lines[sides == place], allow_pickle=False)

@@ -104,7 +104,16 @@ def summary(splits: Splits) -> dict[str, Any]:
 
 def times(splits: Splits, side: Literal["train", "validation"]) -> NDArray[Any] | None:
     """Return the moment of each row of a forecast, in the order of ``load``; None where the task is another."""
-    path = Path(splits.path) / side / "times.npy"
+    return _beside(splits, side, "times")
+
+
+def lines(splits: Splits, side: Literal["train", "validation"]) -> NDArray[Any] | None:
+    """Return which series each row of a forecast is of, in the order of ``load``; None where the task is another."""
+    return _beside(splits, side, "lines")
+
+
+def _beside(splits: Splits, side: str, name: str) -> NDArray[Any] | None:
+    path = Path(splits.path) / side / f"{name}.npy"
     return np.load(path, allow_pickle=False) if path.exists() else None
 
 

@@ -111,7 +111,7 @@ def unused_sides(config: SplitConfig, source: Source) -> tuple[str, ...]:
     )
 
 
-def blame(source: Source, schema: Schema, transforms: Callable[[pa.RecordBatch], pa.RecordBatch]) -> None:
+def blame(source: Source, schema: Schema, transforms: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None) -> None:
     """Go over all images again and name those that cannot be read, with their files and rows.
 
     Raises:
@@ -129,11 +129,11 @@ def blame(source: Source, schema: Schema, transforms: Callable[[pa.RecordBatch],
 
 
 def _unreadable(
-    source: Source, schema: Schema, transforms: Callable[[pa.RecordBatch], pa.RecordBatch]
+    source: Source, schema: Schema, transforms: Callable[[pa.RecordBatch], pa.RecordBatch] | None
 ) -> Iterator[str]:
     row = 0
     for raw, names in zip(batches(source, rows=ROWS), named(source, rows=ROWS), strict=True):
-        made = transforms(raw)
+        made = transforms(raw) if transforms else raw
         for column in _columns(schema):
             for place, value in enumerate(made.column(column.name)):
                 why = images.reason(value.as_py()) if value.is_valid else ""

@@ -11,6 +11,7 @@ from pyarrow import fs as pafs
 
 from raymle.data.places import explained, filesystem, path_of
 from raymle.data.split import SPELLINGS
+from raymle.errors import DataError
 
 TEXT, PATH, LABEL, SPLIT = "text", "path", "label", "split"
 """The columns; the last where the first folders are called train, validation and test."""
@@ -65,4 +66,11 @@ def _texts(found: Sequence[str]) -> pa.ChunkedArray:
 def _text(system: pafs.FileSystem, uri: str) -> str:
     with explained(uri, system), system.open_input_stream(path_of(uri), compression=None) as stream:
         content: bytes = stream.read()
+    try:
         return content.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{'/'.join(uri.split('/')[-2:])} is not UTF-8 text at line {line}",
+            hint="save it as UTF-8, or leave it out",
+        ) from None

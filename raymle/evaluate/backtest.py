@@ -6,6 +6,7 @@ The model is trained once, before all of it; each part asks the same model about
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raymle.evaluate.baselines import LAST, SEASONAL, SKILL, folds
 from raymle.evaluate.canvas import BLUE, INK, PALE, Chart, legend, panels_of, png
@@ -29,10 +30,11 @@ def backtest(judged: Judged) -> Chart:
     panels[0].set_xticks(places, [shown(fold.first)[:10] for fold in found])
     panels[0].set(title="Mean absolute error over time", xlabel="from")
     legend(panels[0])
-    rows = np.argsort(judged.times, kind="stable")[-SHOWN:]
+    rows, several = first_series(judged)
     panels[1].plot(judged.y[rows], color=INK, linewidth=1.2, label="true")
     panels[1].plot(judged.predicted[rows], color=BLUE, linewidth=1.2, label="forecast")
-    panels[1].set(title=f"The last {len(rows)} moments", xlabel="in the order of time")
+    title = f"The last {len(rows)} moments{' of the first series' if several else ''}"
+    panels[1].set(title=title, xlabel="in the order of time")
     legend(panels[1])
     skills = [fold.metrics[SKILL] for fold in found if SKILL in fold.metrics]
     beaten = sum(skill > 0 for skill in skills)
@@ -48,6 +50,15 @@ def backtest(judged: Judged) -> Chart:
             for fold in found
         ],
     )  # fmt: skip
+
+
+def first_series(judged: Judged) -> tuple[NDArray[np.int64], bool]:
+    """Return the last rows of one series in the order of time, and whether there are others."""
+    assert judged.times is not None
+    rows = np.argsort(judged.times, kind="stable")
+    if judged.lines is not None:
+        rows = rows[judged.lines[rows] == judged.lines.min()]
+    return rows[-SHOWN:], len(rows) < len(judged.times)
 
 
 def shown(time: Any) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from raymle.config import EvaluateConfig, PromoteConfig
 from raymle.data import resolve, rewindowed, shards
 from raymle.data.own import function
-from raymle.data.series import times_of
+from raymle.data.series import lines_of, times_of
 from raymle.errors import SpecError
 from raymle.evaluate import baselines, limits, report
 from raymle.evaluate.gallery import pictures
@@ -102,8 +102,8 @@ def _on_validation(splits: Splits, bundle: Bundle, extra: Mapping[str, metrics.U
     arrays = shards.load(splits, "validation")
     rows = arrays.rows(slice(None))
     predicted, beside = bundle.predict_encoded(rows), baselines.of(bundle.schema, bundle.transform, rows)
-    times = shards.times(splits, "validation")
-    return Judged(bundle.schema, np.asarray(arrays.target), predicted, extra, beside, times)
+    times, lines = shards.times(splits, "validation"), shards.lines(splits, "validation")
+    return Judged(bundle.schema, np.asarray(arrays.target), predicted, extra, beside, times, lines)
 
 
 def on_table(
@@ -118,7 +118,7 @@ def on_table(
         table = made
     judged = judge(loaded, loaded.labelled(table), user_metrics(config, folder))
     if series:
-        judged = replace(judged, times=times_of(table, series))
+        judged = replace(judged, times=times_of(table, series), lines=lines_of(table, series))
     if out is None:
         return judged.measure()
     return _reported(judged, report.Facts(title=bundle.name, side="data", model=loaded.contents.model), config, out)

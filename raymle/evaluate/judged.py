@@ -35,6 +35,8 @@ class Judged:
     """What simple forecasts say of the same rows; none where the task is no forecast."""
     times: NDArray[Any] | None = None
     """The moment of each row of a forecast, where it is known."""
+    lines: NDArray[Any] | None = None
+    """Which series each row of a forecast is of, where it is known."""
 
     @property
     def positive(self) -> int | None:

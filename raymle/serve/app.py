@@ -86,7 +86,7 @@ def application(
         ARROW: lambda body: arrow.read(body, expected, limits),
     }
     if pictures.is_alone(expected):
-        read |= dict.fromkeys(pictures.CONTENT, lambda body: pictures.alone(body, expected, limits))
+        read |= dict.fromkeys((*pictures.CONTENT, *pictures.ALSO), lambda body: pictures.alone(body, expected, limits))
     large = 0 if any(column.type == "image" for column in expected.features) else LARGE_BODY
     predictions = _Predictions(predict, card.schema, limits, read=read, large=large)
     return _Service(predictions, answers, limits, auth, card.version, observe, room, names_requests)

@@ -10,6 +10,8 @@ from raymle.serve.limits import Fault, Limits, RequestError, fault, faulty, too_
 
 CONTENT = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif")
 """Types of a body that is one image."""
+ALSO = ("image/jpg", "application/octet-stream")
+"""What many clients say of one; its first bytes tell what it is."""
 
 
 def is_alone(expected: Layout) -> bool:
