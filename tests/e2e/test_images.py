@@ -95,6 +95,8 @@ def test_a_server_takes_a_file_base64_and_arrow(url: str) -> None:
     rows = {"rows": [{"image": text}, {"image": f"data:image/png;base64,{text}"}, {"image": None}]}
     first, second, _ = asked(url, rows)[1]["predictions"]
     assert raw == first == second
+    for kind in ("image/jpg", "application/octet-stream"):
+        assert asked(url, ring, kind)[1]["predictions"] == [raw]
     sink = pa.BufferOutputStream()
     table = pa.table({"image": [ring]})
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -123,7 +125,8 @@ def test_what_is_wrong_with_a_folder_is_said_before_a_run_begins(raymle: Shell, 
     bad = folder_of(raymle.folder / "bad", 30)
     (bad / "bar" / "cut.png").write_bytes(file_of(picture())[:90])
     before = sorted((raymle.folder / "runs" / "runs").iterdir())
-    assert "bar/cut.png is cut off" in raymle("train", "data.source=bad", code=3).err
+    for words in (["train", "data.source=bad"], ["evaluate", trained["run_id"], "bad"]):
+        assert "bar/cut.png is cut off" in raymle(*words, code=3).err
     assert "trees takes numbers" in raymle("train", "model={type: trees}", code=2).err
     assert sorted((raymle.folder / "runs" / "runs").iterdir()) == before
 

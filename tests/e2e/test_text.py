@@ -119,7 +119,7 @@ def test_the_document_shows_a_sentence_that_works(url: str) -> None:
             "column 'text' is text, and model.type trees takes numbers and categories",
         ),
         (["train", "data.text.tokenizer=none.json"], 3, "none.json cannot be read: No such file or directory"),
-        (["train", "data.source=latin"], 3, "one.txt is not UTF-8 text at line 2"),
+        (["train", "data.source=latin"], 3, "a/one.txt is not UTF-8 text at line 2"),
         (["train", "data.source=mail/good/000.txt"], 3, "000.txt is not a kind of file that raymle reads"),
         (["train", "data.source=alone"], 3, "the data has 2 rows, too few to train and validate"),
     ],

@@ -1,11 +1,15 @@
 """``raymle init`` writes a spec that the loader, an editor and a person can read."""
 
 import json
+import os
 from pathlib import Path
 
 import jsonschema
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from small_images import folder_of
 
 from raymle import loader
 from raymle.cli import app
@@ -103,3 +107,34 @@ def test_strange_names_are_quoted(name: str) -> None:
     text = spec_text(schema, name="x", source=f"{name}.csv")
     values = loader.document.read(text, "x").values
     assert values["data"] == {"source": f"{name}.csv", "target": name}
+
+
+def test_sub_folders_of_sides_are_gone_by(folder: Path) -> None:
+    for side, rows in (("train", 30), ("validation", 12), ("test", 9)):
+        folder_of(folder / "shapes", rows, under=side)
+    assert app.run(["init", "shapes", "--target", "label"]) == 0
+    assert loader.load(folder).split.method == "column"
+
+
+def test_few_rows_are_small_however_many_bytes_they_have(folder: Path) -> None:
+    noise = [os.urandom(20_000) for _ in range(100)]
+    pq.write_table(pa.table({"x": range(100), "noise": noise, "y": ["a", "b"] * 50}), folder / "wide.parquet")
+    app.run(["init", "wide.parquet", "--target", "y"])
+    assert loader.load(folder).train.batch_size == 64
+
+
+def test_a_template_takes_no_target_and_no_other_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["init", "--template", "digits", "-o", "my.yaml", "--target", "t"]) == 2
+    assert "leave DATA and --target out" in capsys.readouterr().err
+    assert not (folder / "data.py").exists()
+
+
+def test_what_reads_texts_and_what_forecasts_is_named() -> None:
+    columns = (
+        Column(name="at", type="timestamp", role="time", reason="the only timestamp"),
+        Column(name="note", type="text", role="feature"),
+        Column(name="y", type="number", role="target"),
+    )
+    text = spec_text(Schema(columns=columns, target="y", task="regression"), name="x", source="x.csv")
+    assert "# or linear, lstm, transformer" in text
+    assert "# task: forecast" in text
