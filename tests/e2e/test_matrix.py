@@ -23,7 +23,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "tumours": Kind(("train.epochs=3",), "model.type=isolation_forest"),
-    "digits": Kind(("train.epochs=2", "model.params.filters=[8]", "data.image.size=[8, 8]"), "model.type=linear"),
+    "digits": Kind(("train.epochs=2", "model.params.filters=[8]", "data.image.size=[8, 8]"), "model={type: linear}"),
     "sentences": Kind(("train.epochs=1", "model.params.hidden=[]"), "model={type: linear}"),
     "weather": Kind(
         ("train.epochs=1", "data.series.window=6", "model={type: mlp, params: {hidden: [16]}}"),

@@ -56,7 +56,7 @@ def chosen(train: Arrays, classes: int) -> list[int]:
     ordered = target[order]
     turn = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
     first = np.lexsort((ordered, turn))[:EXAMPLES]
-    return [int(row) for row in order[np.sort(first)]]
+    return [int(row) for row in order[first]]
 
 
 def _label(classes: tuple[str, ...], value: Any) -> str:
