@@ -50,14 +50,16 @@ LADDER = [
 
 ABOUT = f"""# How good each built-in model is, beside scikit-learn and LightGBM
 
-scikit-learn {version("scikit-learn")}, LightGBM {version("lightgbm")}. Packaged sets, split by raymle. All learn from the same train rows and are judged on the same test rows by raymle's own
+scikit-learn {version("scikit-learn")}, LightGBM {version("lightgbm")}; all have {torch.get_num_threads()} thread(s).
+Packaged sets, split by raymle. All learn from the same train rows and are judged on the same test rows by raymle's own
 measure, with its 95 % bootstrap interval. raymle's models (bold) run with their defaults, 5 epochs of batches of 1,024,
-and networks a second time with other settings, where the line says so: "as scikit-learn" is {SCIKIT["epochs"]} epochs of
-batches of {SCIKIT["batch_size"]} with a patience of 10, as its perceptrons have; "as jobs/..." is the `train` section of that job.
-resnet has 16 filters in place of 64. raymle keeps the epoch that is best on validation; the peers have their own
-defaults, and no use for those rows. Beside its peer: the difference on the same rows, with the 95 % interval of {REPEATS:,}
-paired resamples; clearly worse is what lies on the wrong side of 0 with all of it. Seconds are those of fitting, each with {torch.get_num_threads()} thread(s).
-""".splitlines()  # noqa: E501
+and networks a second time with other settings, where the line says so: "as scikit-learn" is 200 epochs of batches of
+200 with a patience of 10, as its perceptrons have; "as jobs/..." is the `train` section of that job, with the default
+network. resnet has 16 filters in place of 64. raymle keeps the epoch that is best on validation; the peers have their
+own defaults, and no use for those rows. Beside its peer: the difference on the same rows, with the 95 % interval of
+{REPEATS:,} paired resamples; clearly worse is what lies on the wrong side of 0 with all of it. Seconds are those of
+fitting alone.
+""".splitlines()
 WHICH = """## Which default it is
 
 Small tables again, from the defaults up; patience stays 3. The metric decides which epoch is kept and when to stop; in

@@ -107,11 +107,13 @@ def features(table: pa.Table, schema: Schema) -> Any:
     columns = schema.features
     if columns[0].type == "text":
         return table[columns[0].name].to_pylist()
-    parts = [made(table[column.name].combine_chunks(), column.name, column.type) for column in columns]
+    clock = schema.series.parts if schema.series else ()
+    parts = [made(table[column.name].combine_chunks(), column.name, column.type, clock) for column in columns]
     return pd.concat(parts, axis=1)
 
 
-def made(values: pa.Array, name: str, kind: str) -> pd.DataFrame:
+def made(values: pa.Array, name: str, kind: str, clock: tuple[str, ...]) -> pd.DataFrame:
+    """Return a column as numbers or words; of a moment, those parts that raymle gives to its models too."""
     if kind == "image":
         pixels = np.stack([np.frombuffer(each, np.uint8) for each in values.to_pylist()])
         return numbered(pixels / WHITE, name)
@@ -119,7 +121,7 @@ def made(values: pa.Array, name: str, kind: str) -> pd.DataFrame:
         return numbered(np.array(values.to_pylist(), np.float64), name)
     series = values.to_pandas()
     if kind == "timestamp":
-        return pd.DataFrame({f"{name} {part}": getattr(series.dt, part) for part in ("hour", "weekday", "month")})
+        return pd.DataFrame({f"{name} {part}": getattr(series.dt, part) for part in clock})
     if kind in {"category", "boolean"}:
         return pd.DataFrame({name: series.astype("string").astype(object)})
     return pd.DataFrame({name: series.astype(float)})
