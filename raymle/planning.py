@@ -11,12 +11,13 @@ from raymle.config import Spec, TuneConfig, WorkersRange
 from raymle.errors import ResourceError, SpecError, UsageError
 from raymle.loader import environment
 from raymle.measure import metrics, prices
-from raymle.model import require_tokenizer
-from raymle.records import Plan, Schema, Splits
+from raymle.model import fits, require_tokenizer
+from raymle.records import ImageInput, Inputs, Plan, Schema, SequenceInput, Splits, TextInput
 from raymle.runtime import Execution
 
 ROWS_PER_SECOND = 150_000
 """A small network on two cores: for the plan's guess only."""
+KINDS = ("text", "image", "sequence")
 FEW_STEPS = 50
 """Fewer steps than this hardly move a network."""
 MANY_CLASSES, FEW_ROWS = 20, 10
@@ -82,6 +83,8 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     execution = place(spec, found, needs_ray=needs_ray)
     schema = data.infer(found, spec.data, by=spec.split.column)
     evaluate.check(spec.evaluate, spec.promote, schema, folder=spec.folder)
+    for each in tune.ways(spec) if search else [spec]:
+        fits(each.model, _like(schema))
     rows = found.bytes // max(1, 8 * len(schema.columns))
     trials = search.trials if search else 1
     seconds = 6 + (12 if execution.on_ray else 0) + trials * spec.train.epochs * rows / ROWS_PER_SECOND
@@ -101,6 +104,17 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
         why=execution.why, steps=steps, seconds=round(seconds, 1),
         dollars=round(prices.cost(seconds, price), 4),
     )  # fmt: skip
+
+
+def _like(schema: Schema) -> Inputs:
+    """Return inputs of the kinds that a schema has; nobody knows their sizes yet."""
+    named = {kind: [each.name for each in schema.features if each.type == kind] for kind in KINDS}
+    return Inputs(
+        numbers=1,
+        texts=tuple(TextInput(column=name, length=1, vocabulary=2) for name in named["text"]),
+        images=tuple(ImageInput(column=name, channels=1, height=1, width=1) for name in named["image"]),
+        sequences=tuple(SequenceInput(column=name, steps=1, width=1) for name in named["sequence"]),
+    )
 
 
 def _begun(spec: Spec) -> str:

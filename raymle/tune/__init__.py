@@ -4,6 +4,7 @@ from raymle.tune.capacity import slots as slots
 from raymle.tune.check import check as check
 from raymle.tune.check import fits as fits
 from raymle.tune.check import objectives as objectives
+from raymle.tune.check import ways as ways
 from raymle.tune.study import Candidate as Candidate
 from raymle.tune.study import Searched as Searched
 from raymle.tune.study import recalled as recalled

@@ -51,9 +51,14 @@ def fits(spec: Spec, splits: Splits) -> None:
     Raises:
         UsageError: the spec's own, or one in the space.
     """
-    tree = space.parse((spec.tune or TuneConfig()).space)
-    for each in [spec, *varied(spec, tree)] if "model" not in tree else varied(spec, tree):
+    for each in ways(spec):
         train.fits(each.model, splits, folder=each.folder)
+
+
+def ways(spec: Spec) -> list[Spec]:
+    """Return a spec for each end of each range and each option of a search, and the spec itself where it is one."""
+    tree = space.parse((spec.tune or TuneConfig()).space)
+    return varied(spec, tree) if "model" in tree else [spec, *varied(spec, tree)]
 
 
 def varied(spec: Spec, tree: Mapping[str, Node]) -> list[Spec]:

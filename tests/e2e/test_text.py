@@ -118,6 +118,12 @@ def test_the_document_shows_a_sentence_that_works(url: str) -> None:
             2,
             "column 'text' is text, and model.type trees takes numbers and categories",
         ),
+        (["train", "--plan", "model={type: trees}"], 2, "model.type trees takes numbers and categories"),
+        (
+            ["tune", "--plan", "tune.space={model: {choice: [{type: mlp}, {type: cnn}]}}"],
+            2,
+            "model.type cnn is for images",
+        ),
         (["train", "data.text.tokenizer=none.json"], 3, "none.json cannot be read: No such file or directory"),
         (["train", "data.source=latin"], 3, "a/one.txt is not UTF-8 text at line 2"),
         (["train", "data.source=mail/good/000.txt"], 3, "000.txt is not a kind of file that raymle reads"),
