@@ -57,7 +57,7 @@ def compared(folder: Path, kind: str) -> list[str]:
     found: tuple[list[dict], list[dict]] = ([], [])
     for _ in range(REPEATS):
         found[0].append(timed([*RAYMLE, f"model={MODELS[kind]}", f"train.epochs={EPOCHS[kind]}"], folder))
-        prepared(folder, found[0][-1]["answer"]["splits_id"])
+        prepared(folder, next((folder / "runs/shards").iterdir()).name)
         found[1].append(timed([*PEER, kind, str(EPOCHS[kind]), str(BATCH)], folder))
     answers = [[run["answer"] for run in runs] for runs in found]
     ours = [EPOCHS[kind] * each["rows"]["train"] / each["seconds"]["train"] for each in answers[0]]

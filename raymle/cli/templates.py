@@ -28,7 +28,8 @@ def make(name: str, folder: Path, *, force: bool) -> list[Path]:
     if name not in names():
         raise UsageError(f"there is no template {name!r}", hint=f"there are {', '.join(names())}")
     written = [folder / file for file in FILES]
-    if taken := [str(path) for path in written if path.exists()]:
+    data = folder / _source(_home() / name / SPEC)
+    if taken := [str(path) for path in (*written, data) if path.exists()]:
         _refuse(taken, force=force)
     folder.mkdir(parents=True, exist_ok=True)
     for path in written:
@@ -41,11 +42,16 @@ def _refuse(taken: Sequence[str], *, force: bool) -> None:
         raise ConflictError(f"{taken[0]} is there already", hint="--force writes over it")
 
 
-def _data(folder: Path) -> Path:
-    """Run the example's own maker of data for what its spec reads."""
+def _source(spec: Path) -> str:
+    """Return what an example's spec reads, from its own folder."""
     from raymle import loader
 
-    source = loader.load(folder / SPEC).data.source
+    return Path(loader.load(spec).data.source).relative_to(spec.parent.resolve()).as_posix()
+
+
+def _data(folder: Path) -> Path:
+    """Run the example's own maker of data for what its spec reads."""
+    source = _source(folder / SPEC)
     words = [sys.executable, FILES[1], source]  # our own file
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:

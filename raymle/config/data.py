@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from raymle.config.base import Reference, Section
 
-STEP = re.compile(r"^(\d+) ?(s|min|h|d|w|month|year)$")
+STEP = re.compile(r"^([1-9]\d*) ?(s|min|h|d|w|month|year)$")
 """Time between two moments."""
 ColumnType = Literal["number", "category", "boolean", "text", "image", "timestamp", "sequence"]
 Task = Literal["classification", "regression", "anomaly", "forecast"]

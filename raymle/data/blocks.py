@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, TypeVar, final
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow as pa
 from raymle.data import image_files
 from raymle.data.source import Source, batches, named, row_bytes
 from raymle.errors import RaymleError
+from raymle.records import Schema
 
 T = TypeVar("T")
 KEEP_BYTES = 1 << 30
@@ -27,6 +29,8 @@ class Blocks:
 
     source: Source
     on_ray: bool = False
+    pixels: int = 0
+    """Of the images of a row, once they are decoded."""
     threads: int = field(default_factory=pa.cpu_count)
     _kept: list[pa.RecordBatch] = field(default_factory=list)
 
@@ -49,16 +53,27 @@ class Blocks:
             return
         keep = self.source.bytes < KEEP_BYTES
         kept: list[pa.RecordBatch] = []
-        for batch in batches(self.source, rows=rows_of(self.source)):
+        for batch in batches(self.source, rows=rows_of(self.source, self.pixels)):
             if keep:
                 kept.append(batch)
             yield batch
         self._kept = kept
 
 
-def rows_of(source: Source) -> int:
+def rows_of(source: Source, pixels: int = 0) -> int:
     """Return the most rows of one block."""
-    return max(1, min(ROWS, BLOCK_BYTES // (row_bytes(source.columns) + source.image_bytes)))
+    return max(1, min(ROWS, BLOCK_BYTES // (row_bytes(source.columns) + source.image_bytes + pixels)))
+
+
+def pixels_of(schema: Schema) -> int:
+    """Return how many pixels the images of a row are brought to."""
+    return sum(prod(column.shape) for column in schema.features if column.shape)
+
+
+def is_small(source: Source, schema: Schema) -> bool:
+    """Whether a source's conformed rows may stay in memory: files of images are smaller than their pixels."""
+    rows = source.bytes // max(1, row_bytes(source.columns) + source.image_bytes)
+    return max(source.bytes, rows * pixels_of(schema)) < KEEP_BYTES
 
 
 def read(source: Source) -> pa.Table:

@@ -7,6 +7,7 @@ at a time: from there on an image is bytes, wherever it was.
 import hashlib
 import json
 import re
+import stat
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,9 +79,23 @@ def paths_in(batch: pa.RecordBatch, root: str, *, words: Iterable[str] = ()) -> 
 
 
 def _any_there(root: str, names: Sequence[str]) -> bool:
-    system = filesystem(root)
-    infos = system.get_file_info([path_of(_place(root, name)) for name in names])
-    return any(info.type == pafs.FileType.File for info in infos)
+    return any(info.type == pafs.FileType.File for info in _infos(root, names))
+
+
+def _infos(root: str, names: Sequence[str]) -> list[pafs.FileInfo]:
+    """Look at files; a name that no file can have is not there."""
+    system, places = filesystem(root), [path_of(_place(root, name)) for name in names]
+    try:
+        return list(system.get_file_info(places))
+    except (OSError, ValueError):
+        return [_info(system, place) for place in places]
+
+
+def _info(system: pafs.FileSystem, place: str) -> pafs.FileInfo:
+    try:
+        return system.get_file_info(place)
+    except (OSError, ValueError):
+        return pafs.FileInfo("", pafs.FileType.NotFound)
 
 
 def _place(root: str, name: str) -> str:
@@ -110,14 +125,17 @@ def _content(system: pafs.FileSystem, root: str, name: str | bytes) -> bytes:
     place = _place(root, text)
     try:
         if isinstance(system, pafs.LocalFileSystem):
-            if Path(place).stat().st_size > MOST_BYTES:
+            found = Path(place).stat()
+            if not stat.S_ISREG(found.st_mode):
+                return UNREAD + f"is no file: {text}".encode()
+            if found.st_size > MOST_BYTES:
                 return UNREAD + f"is over {MOST_BYTES >> 20} MiB".encode()
             return Path(place).read_bytes()
         with system.open_input_stream(path_of(place), compression=None) as stream:
             return bytes(stream.read(MOST_BYTES))
     except FileNotFoundError:
         return UNREAD + f"is not there: {text}".encode()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return UNREAD + f"cannot be read: {' '.join(str(error).split())[:120]}".encode()
 
 
@@ -138,8 +156,7 @@ def sampled(source: "Source", rows: int) -> "tuple[Source, int]":
 
 def sizes(root: str, names: Sequence[str]) -> list[int]:
     """Return how large some files are, 0 for one that is not there."""
-    infos = filesystem(root).get_file_info([path_of(_place(root, name)) for name in names])
-    return [info.size or 0 for info in infos]
+    return [info.size or 0 for info in _infos(root, names)]
 
 
 def digest(root: str, names: Iterable[str | None], store: Store) -> str:
@@ -161,13 +178,13 @@ def digest(root: str, names: Iterable[str | None], store: Store) -> str:
 
 def files_of(root: str, names: Sequence[str]) -> str:
     """Return a digest of names, sizes and times: what changes when a file does, without reading any."""
-    infos = filesystem(root).get_file_info([path_of(_place(root, name)) for name in names])
+    infos = _infos(root, names)
     known = [[name, info.size or 0, info.mtime_ns or 0] for name, info in zip(names, infos, strict=True)]
     return hashlib.sha256(json.dumps([root, known]).encode()).hexdigest()
 
 
 def _changed(root: str, names: Sequence[str]) -> float:
-    infos = filesystem(root).get_file_info([path_of(_place(root, name)) for name in names])
+    infos = _infos(root, names)
     return max((info.mtime_ns or 0 for info in infos), default=0) / 1e9
 
 

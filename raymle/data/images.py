@@ -203,7 +203,7 @@ def _stranger(data: bytes) -> str:
         return data.removeprefix(UNREAD).decode("utf-8", "replace")
     if b"<svg" in data[:1000].lower():
         return "is an SVG, a drawing without pixels; save it as a PNG"
-    return f"is no png, jpeg, webp, bmp or gif: it begins with {data[:12]!r}"
+    return "is no png, jpeg, webp, bmp or gif"
 
 
 def _refuse_large(width: int, height: int) -> None:

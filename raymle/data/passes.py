@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from raymle.config import SplitConfig
 from raymle.data import hashes, split, survey, texts
+from raymle.data.casts import plain
 from raymle.data.encoded import Encoded
 from raymle.data.hashes import Hashes
 from raymle.data.schema import Contract, conform
@@ -132,13 +133,22 @@ class Fit:
         """Count one block."""
         rows, seen, sides = self.placed(raw, seen)
         rows = rows.drop_columns([each.name for each in self.placed.schema.columns if _is_image(each)])
-        partial = Partial(self.placed.schema).add(rows.filter(pa.array(sides == 0)))
+        learned = learned_from(rows, self.placed.schema) & (sides == 0)
+        partial = Partial(self.placed.schema).add(rows.filter(pa.array(learned)))
         chance = hashes.mix(seen.identity)  # no seed draws the sides by this
         limits = np.array(self.limits, np.uint64)[sides]
         samples = {
             name: rows.filter(pa.array((sides == place) & (chance <= limits))) for place, name in enumerate(split.SIDES)
         }
         return partial, samples
+
+
+def learned_from(rows: pa.RecordBatch | pa.Table, schema: Schema) -> NDArray[np.bool_]:
+    """Return which rows may be learned from, were they train's: all, but of anomalies only what is usual."""
+    if not schema.anomaly:
+        return np.ones(rows.num_rows, bool)
+    names = plain(rows.column(schema.target)).to_numpy(zero_copy_only=False)
+    return np.asarray(names == schema.classes[0], bool)
 
 
 def _is_image(column: Column) -> bool:

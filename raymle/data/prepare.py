@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from raymle.config import DataConfig, SplitConfig
 from raymle.data import checks, drift, own, seal, shards, split, survey, texts
-from raymle.data.blocks import KEEP_BYTES, Blocks
+from raymle.data.blocks import Blocks, is_small, pixels_of
 from raymle.data.casts import decoded
 from raymle.data.hashes import Hashes
 from raymle.data.infer import words
-from raymle.data.passes import Encode, Fit, Look, Placed, Seen, numeric_aux
+from raymle.data.passes import Encode, Fit, Look, Placed, Seen, learned_from, numeric_aux
 from raymle.data.series import infer, keep_moments, windowed
 from raymle.data.source import Source, fingerprint, resolve
 from raymle.data.split import SIDES, Rule, Sides
@@ -28,7 +28,7 @@ from raymle.errors import DataError
 from raymle.records import Schema, Splits
 from raymle.store import Store, commit, draft_folder, lock
 
-FORMAT = 4
+FORMAT = 5
 SAMPLE_ROWS = 20_000
 
 
@@ -120,10 +120,10 @@ def _make(  # noqa: PLR0917
     schema = infer(source, data, by=config.column, apply=transforms)
     if schema.series:
         source, schema, told = windowed(source, data, schema)
-    blocks = Blocks(source, on_ray=on_ray)
+    blocks = Blocks(source, on_ray=on_ray, pixels=pixels_of(schema))
     if data.transforms:
         blocks.threads = 1  # the user's own code need not be safe among threads
-    keep = not on_ray and source.bytes < KEEP_BYTES
+    keep = not on_ray and is_small(source, schema)
     look = Look(schema, config, transforms, keep=keep, aside=source.aside)
     try:
         seen, identity, content = _together(list(blocks.each(lambda raw, _: look(raw))))
@@ -208,7 +208,7 @@ def _fit(
 
 def _medians(whole: Partial, sample: pa.Table) -> dict[tuple[str, str], float]:
     """Return what fills a null of each number: the median of the sample, or the mean where that has none."""
-    found = {}
+    found, sample = {}, sample.filter(pa.array(learned_from(sample, whole.schema)))
     for name in {name for name, part in whole.numbers if part != "target"}:
         for part, values in numbers_of(sample[name].combine_chunks()).items():
             if np.isfinite(values).any():

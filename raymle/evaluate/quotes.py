@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from raymle.data import shards
 from raymle.data.encoded import Encoded
+from raymle.data.summary import private
 from raymle.evaluate.judged import Judged
 from raymle.evaluate.numbers import Row
 from raymle.model import Bundle
@@ -40,8 +41,8 @@ def quotes(judged: Judged, bundle: Bundle, splits: Splits) -> list[Quotes]:
     found = shards.quotes(splits)
     if found is None:
         return []
-    private = {each["column"] for each in shards.summary(splits)["columns"] if each["private"]}
-    shown = found.select([name for name in found.column_names if name not in private])
+    hidden = {each["column"] for each in shards.summary(splits)["columns"] if each["private"]}
+    shown = found.select([name for name in found.column_names if name not in hidden])
     tables = [worst(judged, shown), *(telling(bundle, name, shown[name]) for name in shown.column_names)]
     return [each for each in tables if each.rows]
 
@@ -49,10 +50,14 @@ def quotes(judged: Judged, bundle: Bundle, splits: Splits) -> list[Quotes]:
 def worst(judged: Judged, texts: pa.Table) -> Quotes:
     """Show the rows that the model was most sure of and wrong about, or that are farthest from the truth."""
     rows = [row for row in judged.mistakes.tolist() if row < texts.num_rows][:MOST_MISTAKES]
-    said = [(*_facts(judged, row), *(column[row].as_py() for column in texts.columns)) for row in rows]
+    said = [(*_facts(judged, row), *(_masked(column[row].as_py()) for column in texts.columns)) for row in rows]
     note = "The most certain first." if judged.schema.classes else "The farthest first."
     header = ("true", "predicted", *(["how sure"] if judged.schema.classes else []), *texts.column_names)
     return Quotes("Worst mistakes", f"{note} Texts are cut short.", header, said if texts.num_columns else [])
+
+
+def _masked(text: str | None) -> str | None:
+    return None if text is None else private.masked(text)
 
 
 def _facts(judged: Judged, row: int) -> Row:

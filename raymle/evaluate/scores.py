@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from raymle.evaluate.canvas import BLUE, INK, PALE, RED, Chart, legend, panels_of, png
+from raymle.evaluate.canvas import BLUE, INK, PALE, RED, Chart, legend, panels_of, png, short
 from raymle.evaluate.judged import Judged
 from raymle.evaluate.numbers import counts_by_threshold
 
@@ -22,7 +22,7 @@ def scores(judged: Judged) -> Chart:
         if rows.any():
             weights = np.full(int(rows.sum()), 1 / rows.sum())
             panels[0].hist(
-                found[rows], edges, weights=weights, color=colour, alpha=0.8, label=f"{name}, {rows.sum():,}"
+                found[rows], edges, weights=weights, color=colour, alpha=0.8, label=f" {short(name)}, {rows.sum():,}"
             )
     panels[0].set(title="Scores", xlabel="above the threshold, in deviations of what is usual", ylabel="share of rows")
     thresholds, hits, misses = counts_by_threshold(odd, found)

@@ -8,6 +8,7 @@ from torch import nn
 
 from raymle.config.train import PretrainedConfig
 from raymle.errors import SpecError
+from raymle.model.nets.anomaly import Verdict
 from raymle.model.nets.images import Augment
 
 EMBEDDINGS = "embeddings"
@@ -95,11 +96,12 @@ def turns(
 def hush(module: nn.Module) -> None:
     """Put what is frozen into evaluation: batch normalisation keeps its means, dropout drops nothing.
 
-    What has no weights, as dropout, goes with the layer before it; images are moved on, for that is of the data.
+    What has no weights, as dropout, goes with the layer before it; images are moved on, for that is of the data, and
+    what judges scores learns on.
     """
     is_frozen = False
     for part in module.modules():
-        if isinstance(part, Augment):
+        if isinstance(part, Augment | Verdict):
             continue
         weights = [*part.parameters()]
         if weights:

@@ -16,8 +16,8 @@ from raymle.model.build import build
 from raymle.records import Inputs
 
 BATCH_ROWS = 8192
-BATCH_CODES = 1 << 19
-"""Of texts a batch has fewer rows: each code becomes a vector."""
+BATCH_CODES = 1 << 15
+"""Of texts a batch has fewer rows: each code becomes some vectors, of thousands of numbers in large transformers."""
 
 
 def forward(module: nn.Module, encoded: Encoded, outputs: int) -> npt.NDArray[np.float32]:

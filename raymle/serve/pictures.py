@@ -1,5 +1,7 @@
 """The images of a request: how many pixels they stand for is found out before any of them is decoded."""
 
+from math import prod
+
 import numpy as np
 import pyarrow as pa
 
@@ -40,7 +42,7 @@ def decoded(table: pa.Table, expected: Layout, limits: Limits) -> pa.Table:
     if not columns:
         return table
     files = {column.name: table.column(column.name).to_pylist() for column in columns}
-    _refuse_many([data for each in files.values() for data in each], limits)
+    _refuse_many([(data, column) for column in columns for data in files[column.name]], limits)
     faults: list[Fault] = []
     for column in columns:
         place = table.schema.get_field_index(column.name)
@@ -50,14 +52,16 @@ def decoded(table: pa.Table, expected: Layout, limits: Limits) -> pa.Table:
     return table
 
 
-def _refuse_many(files: list[bytes | None], limits: Limits) -> None:
+def _refuse_many(files: list[tuple[bytes | None, Column]], limits: Limits) -> None:
+    """Count what a file stands for, or what it is brought to where that is more: a null too becomes an image."""
     total = 0
-    for data in files:
+    for data, column in files:
+        assert column.shape is not None
         try:
             width, height, _ = images.header(data) if data is not None else (0, 0, False)
         except images.Unreadable:
             continue  # it will be a fault of its row
-        total += width * height
+        total += max(width * height, prod(column.shape[1:]))
         if total > limits.pixels:
             message = f"the images have over {limits.pixels:,} pixels; send fewer or smaller ones in one request"
             raise RequestError(message, status=413, kind="too_large")

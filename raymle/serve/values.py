@@ -128,7 +128,7 @@ def _sequence(value: Any, *, steps: int | None, whole: bool) -> list[float | Non
         raise ValueError(f"{_show(value)} is not a list of numbers")  # noqa: TRY004  one kind of error for a value
     if steps is not None and len(value) != steps:
         raise ValueError(f"the list has {len(value):,} values, and a window has {steps:,}")
-    if len(value) > MOST_STEPS:
+    if steps is None and len(value) > MOST_STEPS:
         raise ValueError(f"the list has {len(value):,} values; {MOST_STEPS:,} are the most")
     if whole and None in value:
         raise ValueError(f"value {value.index(None) + 1} is null, and a window needs every value of this column")

@@ -8,7 +8,7 @@ from torch import Tensor
 from raymle.ancestry import Parent, Pretrained
 from raymle.config.train import PretrainedConfig
 from raymle.data.transform import Transform
-from raymle.errors import ArtifactError
+from raymle.errors import ArtifactError, UsageError
 from raymle.model import pretrained
 from raymle.model.huggingface import place
 from raymle.model.layers import FOREIGN
@@ -41,6 +41,7 @@ def begin(task: Task, parent: Parent, transform: Transform) -> tuple[Task, Pretr
     found = recorded(store, task.run) if store else None
     tensors: Mapping[str, Tensor] = {}
     if found is None:
+        refuse_additive(task)
         folder = open_store(parent.storage).fetch(parent.folder)
         source = pretrained.read(folder, parent.asked)
         start = pretrained.start(
@@ -52,6 +53,19 @@ def begin(task: Task, parent: Parent, transform: Transform) -> tuple[Task, Pretr
         for line in told(found):
             say(line)
     return replace(task, start=tensors, layers=found.layers), found
+
+
+def refuse_additive(task: Task) -> None:
+    """Refuse a linear model of more than a table: its outputs are in all of its weights, not in a head.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if task.contents.model.type == "linear" and not task.contents.inputs.is_table:
+        raise UsageError(
+            "train.pretrained.from goes with a linear model of numbers and categories alone",
+            hint="use model.type=mlp, or leave train.pretrained out",
+        )
 
 
 def loaded(task: Task) -> Task:

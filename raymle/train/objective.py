@@ -14,7 +14,7 @@ from torch.nn import functional
 from raymle.config.train import TrainConfig
 from raymle.data import own as users
 from raymle.errors import SpecError
-from raymle.measure import metrics
+from raymle.measure import metrics, threshold
 from raymle.model.bundle import softmax
 from raymle.records import Metrics, Schema
 from raymle.train.check import LOSSES
@@ -22,6 +22,7 @@ from raymle.train.check import LOSSES
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From outputs ``[n, outputs]`` and targets ``[n]`` to the loss summed over the rows, or to each row's."""
 Reduction = Literal["sum", "none"]
+LEAST = 1e-15
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": functional.cross_entropy,
     "squared_error": functional.mse_loss,
@@ -91,6 +92,8 @@ class Objective:
 
     def score(self, target: npt.NDArray[Any], predicted: npt.NDArray[np.float64]) -> Metrics:
         """Return the deciding metric; nothing where the rows do not define it."""
+        if self.anomaly:
+            predicted = from_threshold(predicted, np.asarray(target) == 1)
         return metrics.compute(self.task, np.asarray(target), predicted, positive_index=self.positive, only=self.metric)
 
     def rank(self, values: Metrics) -> float:
@@ -109,6 +112,14 @@ def reconstruction(outputs: Tensor, targets: Tensor, reduction: Reduction) -> Te
     outputs = wide(outputs)
     errors = (outputs[:, 1] - outputs[:, 0]).exp() * (targets == 0)
     return errors.sum() if reduction == "sum" else errors
+
+
+def from_threshold(predicted: npt.NDArray[np.float64], odd: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return probabilities whose half is at the best threshold, as it will be once the training is over."""
+    chance = np.clip(predicted[:, 1], LEAST, 1 - LEAST)
+    scores = np.log(chance) - np.log1p(-chance)
+    moved = 1 / (1 + np.exp(threshold.best(scores, odd).value - scores))
+    return np.column_stack([1 - moved, moved])
 
 
 def wide(outputs: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from raymle.config.train import TrainConfig
 from raymle.data import shards
 from raymle.model import Contents
 from raymle.model.build import build
+from raymle.model.nets.anomaly import Verdict
 from raymle.records import Epoch, Splits
 from raymle.train import loop, own
 from raymle.train.best import Best
@@ -45,6 +46,9 @@ class Task:
         module = build(contents.model, contents.inputs, contents.outputs, folder=self.folder, seed=self.train.seed)
         if self.start:
             module.load_state_dict(self.start)
+        for part in module.modules():
+            if isinstance(part, Verdict):
+                part.begin()
         for layer in self.layers:
             module.get_parameter(layer.name).requires_grad_(layer.since == 1)
         return module

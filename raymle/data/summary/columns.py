@@ -125,7 +125,8 @@ def timestamp(values: pa.ChunkedArray) -> Facts:
 def sequence(values: pa.ChunkedArray) -> Facts:
     """Return how long the lists are, and what is told of all their values as numbers."""
     lengths = pc.min_max(pc.list_value_length(values)).as_py()
-    told = number(pc.list_flatten(values))
+    flat = pc.list_flatten(values)
+    told = number(pc.if_else(pc.is_nan(flat), pa.scalar(None, pa.float64()), flat))
     return {"shortest": lengths["min"], "longest": lengths["max"], **told}
 
 

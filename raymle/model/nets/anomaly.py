@@ -34,6 +34,11 @@ class Verdict(nn.Module):
         self.threshold += self.scale * threshold
         self.scale *= scale
 
+    def begin(self) -> None:
+        """Forget what was found for other weights."""
+        self.threshold.zero_()
+        self.scale.fill_(1.0)
+
     def forward(self, scores: Tensor) -> Tensor:
         """Return ``[n, 2]`` of scores ``[n]``; while it learns, they are as they are."""
         judged = scores if self.training else (scores - self.threshold) / self.scale

@@ -77,6 +77,8 @@ def hugging_face(name: str, inputs: Inputs, outputs: int, params: HuggingFacePar
 
 def _encoder(name: str, image: ImageInput, params: ImageParams) -> nn.Module:
     models: Any = import_module("torchvision.models")
+    if name not in models.list_models(module=models):
+        raise SpecError(f"torchvision has no network {name!r} that classifies images")
     try:
         network = models.get_model(name, weights=None, num_classes=FEATURES)
     except ValueError as error:

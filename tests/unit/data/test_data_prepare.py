@@ -1,6 +1,5 @@
 import json
 import shutil
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -151,7 +150,6 @@ def test_blocks_read_again_give_what_kept_blocks_give(store, monkeypatch, tmp_pa
     monkeypatch.setattr(blocks, "ROWS", 100)
     kept = made(store, str(path))
     monkeypatch.setattr(blocks, "KEEP_BYTES", 0)
-    monkeypatch.setattr(sys.modules["raymle.data.prepare"], "KEEP_BYTES", 0)
     read = made(open_store(str(tmp_path / "other")), str(path))
     assert read.fingerprints == kept.fingerprints
     assert (load(read, "train").numbers == load(kept, "train").numbers).all()
@@ -269,3 +267,15 @@ def test_what_is_usual_is_the_first_class_of_anomalies(store, positive, classes)
     assert splits.data_schema.kind == "anomaly"
     share = load(splits, "train").target.mean()
     assert (share < 0.5) == (positive is None)
+
+
+def test_nothing_is_learned_of_anomalies_not_even_how_numbers_are_scaled(store):
+    odd = np.arange(ROWS) % 10 == 0
+    size = np.where(odd, 1e6, np.arange(ROWS) % 7)
+    colour = np.where(odd, "never else", "blue")
+    late = np.where(odd, "broken", "usual")
+    splits = made(store, table(late=late, size=size, colour=colour), task="anomaly")
+    transform = load_transform(splits)
+    assert transform.numbers[0].std < 10
+    assert transform.categories[0].values == ("blue",)
+    assert np.abs(load(splits, "train").numbers).max() >= 1e4, "they are far out, where a model can see them"

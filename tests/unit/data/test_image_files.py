@@ -1,5 +1,6 @@
 """Folders and tables of images: who is what, who goes where, and what is wrong with which file."""
 
+import os
 import shutil
 
 import numpy as np
@@ -188,3 +189,13 @@ def test_what_is_done_to_images_is_told(tmp_path, store):
     assert "1 image is animated, and only the first frame is used" in told
     assert "1 image is resized from 40x40 to 12x12 pixels" in told
     assert "too few rows to be both learned and judged: class 'single' (1)" in told
+
+
+def test_a_name_that_no_file_can_have_or_that_is_no_file_is_named(tmp_path, store):
+    folder_of(tmp_path / "pictures", 30)
+    names = [str(path.relative_to(tmp_path)) for path in sorted((tmp_path / "pictures").rglob("*.png"))]
+    os.mkfifo(tmp_path / "pipe.png")
+    for bad, why in (("x" * 300 + ".png", "cannot be read"), ("pipe.png", "is no file")):
+        pq.write_table(pa.table({"photo": [*names, bad], "label": [*["a", "b"] * 15, "a"]}), tmp_path / "table.parquet")
+        with pytest.raises(DataError, match=why):
+            made(store, tmp_path, source="table.parquet")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from raymle.config import ModelConfig
 from raymle.model.build import build
+from raymle.model.layers import hush
 from raymle.model.nets.anomaly import Verdict
 from raymle.model.params import ForestParams
 from raymle.records import Inputs
@@ -87,3 +88,16 @@ def test_while_it_learns_a_verdict_leaves_scores_alone():
     verdict = Verdict().train()
     verdict.move(3.0, 2.0)
     assert verdict(torch.tensor([1.0]))[0, 1] == 1.0
+
+
+def test_a_verdict_begins_anew_with_other_weights_and_learns_also_behind_what_is_frozen():
+    module = build(ModelConfig(type="autoencoder"), Inputs(numbers=2), 2)
+    module.verdict.move(3.0, 2.0)
+    for weight in module.parameters():
+        weight.requires_grad_(False)
+    module.decoder[-1].bias.requires_grad_(True)
+    module.train()
+    hush(module)
+    assert module.verdict.training
+    module.verdict.begin()
+    assert (module.verdict.threshold.item(), module.verdict.scale.item()) == (0.0, 1.0)

@@ -229,3 +229,11 @@ def test_training_never_imports_torchs_compiler():
         "layer(torch.ones(1, 2)).sum().backward(); stepper.step(); sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_epoch_of_anomalies_is_judged_at_the_threshold_that_it_will_have():
+    objective = Objective("classification", "f1", outputs=2, positive=1, anomaly=True)
+    for shift in (-10.0, 0.0, 10.0):
+        scores = np.array([-3.0, -2.9, -1.0, -0.5]) + shift
+        predicted = objective.predictions(np.column_stack([np.zeros(4), scores]))
+        assert objective.score(np.array([0, 0, 1, 1]), predicted)["f1"] == 1.0

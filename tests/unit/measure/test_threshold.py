@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from raymle.train.threshold import WITHOUT, best
+from raymle.measure.threshold import WITHOUT, best
 
 ROWS = st.integers(1, 40).flatmap(
     lambda rows: st.tuples(arrays(np.float64, rows, elements=st.integers(-5, 5)), arrays(np.bool_, rows))
