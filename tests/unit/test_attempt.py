@@ -89,4 +89,4 @@ def test_what_the_user_may_not_have_meant_is_said(experiment):
     run = experiment.train(train__batch_size=5000, promote__min_fresh_rows=1000)
     told = " ".join(run.record.warnings)
     assert "fewer than promote.min_fresh_rows, 1,000" in told
-    assert "train.batch_size 5,000 exceeds" in told
+    assert "320 train rows in batches of 5,000, 1 times, come to few steps to learn in, 1" in told
