@@ -158,8 +158,8 @@ def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:
     small = spec.train.batch_size <= 32 and spec.train.epochs >= 50
     if not (spec.model.is_grown or small or spec.train.loop) and steps < FEW_STEPS:
         told.append(
-            f"{rows['train']:,} train rows in batches of {spec.train.batch_size:,}, {spec.train.epochs} times, come to few "
-            f"steps to learn in, {steps:,}: try train.batch_size=32 train.epochs=50"
+            f"{rows['train']:,} train rows in batches of {spec.train.batch_size:,}, {spec.train.epochs} times, come to "
+            f"few steps to learn in, {steps:,}: try train.batch_size=32 train.epochs=50"
         )
     if len(schema.classes) > MANY_CLASSES and sum(rows.values()) < FEW_ROWS * len(schema.classes):
         told.append(f"target {schema.target!r} has {len(schema.classes):,} classes for {sum(rows.values()):,} rows")
