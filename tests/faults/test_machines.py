@@ -33,6 +33,7 @@ def machines(tmp_path, monkeypatch):
         port = free.getsockname()[1]
     small = {"num_cpus": 1, "object_store_memory": 80_000_000}
     with runtime.scratch() as folder:
+        monkeypatch.setenv("RAY_TMPDIR", str(folder))  # there the cluster notes its address, and not where others look
         head = {"include_dashboard": False, "temp_dir": str(folder / "ray"), "gcs_server_port": port}
         cluster = Cluster(initialize_head=True, head_node_args=small | head)
         try:
