@@ -111,7 +111,7 @@ def summed(codes: Tensor, weight: Tensor) -> Tensor:
 
     When it is not exported, nothing is computed for what stands after a text's end.
     """
-    if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+    if torch.onnx.is_in_onnx_export():
         there = (codes != 0).to(weight.dtype)[:, None]
         return (there @ functional.embedding(codes, weight)).squeeze(1)
     there = codes != 0
