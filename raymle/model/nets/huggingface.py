@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from raymle.errors import SpecError, UsageError
 from raymle.model import huggingface
-from raymle.model.nets.text import mean
+from raymle.model.nets.text import by_length, mean
 from raymle.model.noise import quiet
 from raymle.model.params import HuggingFaceParams
 from raymle.records import TextInput
@@ -37,6 +37,9 @@ class HuggingFace(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return ``[n, width]``; zeros for an empty text."""
+        return by_length(codes, self._features)
+
+    def _features(self, codes: Tensor) -> Tensor:
         there = codes != 0
         seen = functional.pad(there[:, 1:], (1, 0), value=True)  # no row is without any: attention would be NaN
         pieces = torch.where(there, codes - 1, self.padding)

@@ -1,5 +1,6 @@
 """Encoders of texts: codes of words ``[n, length]``, 0 after the end, to features ``[n, width]``."""
 
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
@@ -12,6 +13,8 @@ from raymle.records import TextInput
 
 WIDTH = 64
 """Of a word's vector, when ``model.params.embedding`` is not set."""
+TOGETHER = 128
+"""Texts of like length that a CPU takes together: fewer leave its units idle, more have longer ones among them."""
 
 
 @final
@@ -54,6 +57,9 @@ class Lstm(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return ``[n, width]``; what stands after a text's end changes nothing before it."""
+        return by_length(codes, self._features)
+
+    def _features(self, codes: Tensor) -> Tensor:
         states, _ = self.lstm(self.words(codes))
         return mean(states, codes)
 
@@ -68,14 +74,17 @@ class Transformer(nn.Module):
         self.words = _vectors(text, params.width)
         self.first = nn.Parameter(torch.randn(1, 1, params.width) * 0.02)
         self.places = nn.Parameter(torch.randn(1, text.length + 1, params.width) * 0.02)
-        self.blocks = nn.ModuleList(Block(text.length + 1, params) for _ in range(params.layers))
+        self.blocks = nn.ModuleList(Block(params) for _ in range(params.layers))
         self.norm = nn.LayerNorm(params.width)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return ``[n, width]``."""
+        return by_length(codes, self._features)
+
+    def _features(self, codes: Tensor) -> Tensor:
         words = self.words(codes)
         firsts = self.first + torch.zeros_like(words[:, :1])
-        values = torch.cat([firsts, words], dim=1) + self.places
+        values = torch.cat([firsts, words], dim=1) + self.places[:, : 1 + codes.shape[1]]
         seen = functional.pad(codes != 0, (1, 0), value=True)[:, None, None]  # the first: no row is without any
         for block in self.blocks:
             values = block(values, seen)
@@ -87,10 +96,10 @@ class Transformer(nn.Module):
 class Block(nn.Module):
     """Attention, then a layer for each token, each added to what came in; normalised before (Xiong 2020)."""
 
-    def __init__(self, length: int, params: TransformerParams) -> None:
+    def __init__(self, params: TransformerParams) -> None:
         super().__init__()
         width = params.width
-        self.shape = (-1, length, 3, params.heads, width // params.heads)
+        self.shape = (3, params.heads, width // params.heads)
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
         self.asked = nn.Linear(width, 3 * width)
         self.found = nn.Linear(width, width)
@@ -99,11 +108,31 @@ class Block(nn.Module):
 
     def forward(self, values: Tensor, seen: Tensor) -> Tensor:
         """Return ``[n, length, width]``; ``seen`` ``[n, 1, 1, length]`` says which tokens are there."""
-        queries, keys, contents = self.asked(self.before(values)).view(self.shape).permute(2, 0, 3, 1, 4)
+        queries, keys, contents = self.asked(self.before(values)).unflatten(2, self.shape).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(queries, keys, contents, attn_mask=seen)
         values = values + self.dropout(self.found(mixed.transpose(1, 2).flatten(2)))
         result: Tensor = values + self.dropout(self.layers(self.between(values)))
         return result
+
+
+def by_length(codes: Tensor, features: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the features ``[n, width]`` of texts, without work for what stands after the end of most.
+
+    A CPU takes texts of like length together. An exported network would take the lengths of its example for those of
+    all, so there nothing is cut off.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return features(codes)
+    if len(codes) <= TOGETHER or codes.device.type != "cpu":
+        return features(_trimmed(codes))
+    order = (codes != 0).sum(1).argsort(stable=True)
+    parts = [features(_trimmed(codes[places])) for places in torch.split(order, TOGETHER)]
+    return torch.cat(parts)[order.argsort()]
+
+
+def _trimmed(codes: Tensor) -> Tensor:
+    """Return ``[n, longest]``, at least one place."""
+    return codes[:, : max(1, int((codes != 0).any(0).sum()))]
 
 
 def summed(codes: Tensor, weight: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from raymle.data.encoded import Encoded
 from raymle.errors import SpecError, UsageError
 from raymle.model import fits, parameters, session
 from raymle.model.build import build
-from raymle.model.nets.text import Bag, Words
+from raymle.model.nets.text import TOGETHER, Bag, Words
 from raymle.model.network import forward
 from raymle.model.params import MlpParams
 from raymle.records import Inputs, TextInput
@@ -56,6 +56,15 @@ def test_rows_are_predicted_alike_alone_and_together_and_an_empty_text_has_an_an
     alone = np.concatenate([forward(module, arrays.rows([row]), 2) for row in range(9)])
     assert np.isfinite(together).all()
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_many_texts_are_taken_by_their_lengths_and_answered_in_their_own_order(kind):
+    module = build(ModelConfig(type=kind, params=SMALL[kind]), MIXED, 2).eval()
+    arrays = rows(MIXED, 3 * TOGETHER + 1)
+    together = forward(module, arrays, 2)
+    few = np.concatenate([forward(module, arrays.rows(slice(at, at + 50)), 2) for at in range(0, len(arrays), 50)])
+    np.testing.assert_allclose(together, few, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", SMALL)
