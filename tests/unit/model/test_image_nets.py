@@ -13,7 +13,7 @@ from raymle.config import DataConfig, ModelConfig, SplitConfig, TrainConfig
 from raymle.errors import SetupError, SpecError, UsageError
 from raymle.model import check, fits, load
 from raymle.model.build import build
-from raymle.model.nets.images import DEVIATION, MIDDLE, Augment, shifted
+from raymle.model.nets.images import DEVIATION, MIDDLE, Augment, channels_last, shifted
 from raymle.model.params import CnnParams
 from raymle.records import ImageInput, Inputs
 from raymle.store import open_store
@@ -76,6 +76,22 @@ def test_depth_and_width_are_those_that_were_asked_for():
     deep = build(MODELS[2], INPUTS, 3)
     ones = [each for each in deep.modules() if isinstance(each, nn.Conv2d)]
     assert len(ones) == 1 + 3 * 16 + 4
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_no_convolution_over_single_pixels_leaves_some_out_itself(depth):
+    """oneDNN's gradient of such a one writes beyond its memory when channels are few and lie together."""
+    found = [each for each in build(ModelConfig(type="resnet", params={"depth": depth, "width": 4}), INPUTS, 3).modules()
+             if isinstance(each, nn.Conv2d) and each.kernel_size == (1, 1)]  # fmt: skip
+    assert {each.stride for each in found} == {(1, 1)}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_convolutions_find_images_pixel_by_pixel_and_leave_their_features_so(channels):
+    images = torch.rand(5, channels, 9, 7)
+    laid = channels_last(images)
+    assert torch.equal(laid, images)
+    assert nn.Conv2d(channels, 4, 3)(laid).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_images_are_varied_in_training_alone_and_the_same_for_the_same_seed():
