@@ -46,6 +46,15 @@ def trained(config: Any, model: Any, splits: Any, *, metric: str, out: Path, par
             return end.value
 
 
+def passes(folder: Path, answer: dict) -> float:
+    """Return the rows a second of a run's passes over its train rows, as it reported them: no start, no validation."""
+    from raymle.tracking.journal import read
+
+    told = [entry.event for entry in read(folder / f"runs/journals/{answer['run_id']}.jsonl")]
+    speeds = [each["values"]["rows_per_second"] for each in told if "rows_per_second" in each.get("values", {})]
+    return statistics.harmonic_mean(speeds)
+
+
 def interleaved(ours: list[str], theirs: list[str], repeats: int) -> tuple[list[dict], list[dict]]:
     """Run the peer and raymle in turn on the flights table; raymle prepares anew each time."""
     sys.path.insert(0, str(ROOT / "jobs/flights"))

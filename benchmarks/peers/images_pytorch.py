@@ -92,11 +92,11 @@ for epoch in range(EPOCHS):
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(target)
+    training += time.perf_counter() - started
     model.eval()
     with torch.inference_mode():
         said = torch.cat([model(part).argmax(1) for part in held.pixels.split(1024)])
     accuracy = (said == held.labels).float().mean().item()
-    training += time.perf_counter() - started
     best = max(best, accuracy)
     print(f"epoch {epoch + 1}: loss {total.item() / len(train):.4f} accuracy {accuracy:.4f}", file=sys.stderr)
 
