@@ -53,7 +53,6 @@ bench:
 	$(BIN)/python benchmarks/text.py
 	$(BIN)/python benchmarks/transfer.py
 	$(BIN)/python benchmarks/quality.py
-	$(BIN)/python benchmarks/images.py
 
 clean:
 	rm -rf .venv build dist
