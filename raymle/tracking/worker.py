@@ -17,14 +17,14 @@ from raymle.tracking.sender import FLUSH_S
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TICK_S = 0.25
+TICK_S = 1.0
 TRIES = 3
 
 
 def main() -> None:
     """Read the job from standard input, send, and answer with what is left on standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(10)  # training goes first
+    os.nice(19)  # training goes first
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # MLflow prints
     job = json.loads(sys.stdin.readline())
