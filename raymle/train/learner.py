@@ -179,8 +179,9 @@ class Learner:
         norms = torch.stack(torch._foreach_norm(gradients))  # noqa: SLF001  what torch's own get_total_norm calls
         learned.layers += norms
         norm: Tensor = torch.linalg.vector_norm(norms)
-        if self.config.optimizer.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(self.parameters, self.config.optimizer.clip_norm, norm)
+        most = self.config.optimizer.clip_norm
+        if most is not None and (norm.device.type != "cpu" or not norm <= most):  # to look at a GPU's is to wait for it
+            nn.utils.clip_grads_with_norm_(self.parameters, most, norm)
         return norm
 
     def layers(self, learned: Learned) -> Metrics:
