@@ -180,7 +180,7 @@ class Learner:
         learned.layers += norms
         norm: Tensor = torch.linalg.vector_norm(norms)
         most = self.config.optimizer.clip_norm
-        if most is not None and (norm.device.type != "cpu" or not norm <= most):  # to look at a GPU's is to wait for it
+        if most is not None and (norm.device.type != "cpu" or not norm <= most):  # reading a GPU's would wait for it
             nn.utils.clip_grads_with_norm_(self.parameters, most, norm)
         return norm
 

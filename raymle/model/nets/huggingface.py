@@ -18,6 +18,12 @@ from raymle.records import TextInput
 PLAIN = {"use_cache": False, "return_dict": True, "output_attentions": False, "output_hidden_states": False}
 """What a network is asked for besides its states: nothing."""
 
+PLAIN_KINDS = frozenset(
+    {"albert", "bert", "bloom", "camembert", "deberta-v2", "distilbert", "electra", "gpt2", "modernbert", "mpnet",
+     "roberta", "xlm-roberta"}
+)  # fmt: skip
+"""Those for whom padding changes nothing. Others mix it in (fnet), or want a length that does not change (reformer)."""
+
 
 @final
 class HuggingFace(nn.Module):
@@ -28,6 +34,7 @@ class HuggingFace(nn.Module):
         described = describe(params.config or {}, name)
         self.network = _built(kind(described, name), described, name)
         self.text, self.width = text, int(described.hidden_size)
+        self._is_plain = described.model_type in PLAIN_KINDS
         self.padding = int(getattr(described, "pad_token_id", None) or 0)
         if text.vocabulary - 1 > self.network.get_input_embeddings().num_embeddings:
             raise SpecError(
@@ -37,7 +44,7 @@ class HuggingFace(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return ``[n, width]``; zeros for an empty text."""
-        return by_length(codes, self._features)
+        return by_length(codes, self._features) if self._is_plain else self._features(codes)
 
     def _features(self, codes: Tensor) -> Tensor:
         there = codes != 0

@@ -48,10 +48,10 @@ class Augment(nn.Module):
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Lay out memory pixel by pixel, as convolutions on a CPU are quickest: they take half the time.
+    """Lay out memory pixel by pixel (NHWC): a CPU then needs about half the time for a convolution.
 
-    The bytes of grey images lie the same either way, so torch leaves them and all that follows plane by plane unless
-    their strides say otherwise.
+    The bytes of grey images lie the same either way. Their strides have to say NHWC, or torch takes them, and all that
+    follows, as NCHW.
     """
     _, channels, height, width = images.shape
     if channels == 1:
@@ -165,8 +165,8 @@ class Residual(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the next shape.
 
-        A convolution over single pixels that leaves some out itself writes beyond its memory: oneDNN 3.12's gradient
-        of fewer than 16 channels that lie pixel by pixel.
+        Every second pixel is taken before the 1x1 convolution: one with a stride of its own corrupts memory in the
+        backward pass of oneDNN 3.12 (NHWC, fewer than 16 channels).
         """
         kept = features if self.stride == 1 else features[:, :, :: self.stride, :: self.stride]
         return functional.relu(self.layers(features) + self.shortcut(kept))

@@ -14,7 +14,7 @@ from raymle.records import TextInput
 WIDTH = 64
 """Of a word's vector, when ``model.params.embedding`` is not set."""
 TOGETHER = 128
-"""Texts of like length that a CPU takes together: fewer leave its units idle, more have longer ones among them."""
+"""Texts of like length that a CPU takes at one time: fewer use it badly, more hold more padding."""
 
 
 @final
@@ -116,10 +116,10 @@ class Block(nn.Module):
 
 
 def by_length(codes: Tensor, features: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the features ``[n, width]`` of texts, without work for what stands after the end of most.
+    """Return the features ``[n, width]`` of texts with little work for padding.
 
-    A CPU takes texts of like length together. An exported network would take the lengths of its example for those of
-    all, so there nothing is cut off.
+    A CPU takes them sorted by length, ``TOGETHER`` at a time, each group cut to its longest text. Tracing for ONNX
+    would keep the example's length for all, so there nothing is cut.
     """
     if torch.onnx.is_in_onnx_export():
         return features(codes)
@@ -131,7 +131,7 @@ def by_length(codes: Tensor, features: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _trimmed(codes: Tensor) -> Tensor:
-    """Return ``[n, longest]``, at least one place."""
+    """Return ``[n, longest]``, at least one place; a GPU is waited for, which costs less than padding."""
     return codes[:, : max(1, int((codes != 0).any(0).sum()))]
 
 

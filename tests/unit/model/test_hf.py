@@ -18,7 +18,9 @@ from raymle.errors import SetupError, SpecError, UsageError
 from raymle.model import check, fits, load, pretrained, read_contents, require_tokenizer
 from raymle.model.build import build
 from raymle.model.layers import depths
+from raymle.model.nets.huggingface import PLAIN_KINDS, HuggingFace
 from raymle.model.network import forward
+from raymle.model.params import HuggingFaceParams
 from raymle.records import Inputs, TextInput
 from raymle.store import open_store
 
@@ -32,6 +34,7 @@ SMALL = {
     "modernbert": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64},
 }
 KINDS = [*SMALL]
+PLAIN = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
 TEXT = Inputs(numbers=1, texts=(TextInput(column="said", length=6, vocabulary=len(WORDS) + 1),))
 needed = pytest.mark.skipif(not (find_spec("transformers") and find_spec("tokenizers")), reason="an extra")
 
@@ -109,6 +112,19 @@ def test_a_text_is_predicted_alike_alone_and_beside_longer_ones_and_an_empty_one
     for place, text in enumerate(texts):
         np.testing.assert_allclose(forward(module, rows(text), 2), together[[place]], atol=1e-5)
     assert abs(together[0] - together[1]).max() > 1e-4
+
+
+@needed
+@pytest.mark.parametrize("kind", sorted({*PLAIN_KINDS, "fnet"}))
+def test_padding_changes_nothing_for_the_kinds_that_are_spared_it(kind):
+    config = {"model_type": kind, **SIZES, **PLAIN, **SMALL.get(kind, {})}
+    text = TextInput(column="said", length=30, vocabulary=len(WORDS) + 1)
+    encoder = HuggingFace(f"hf:{kind}", text, HuggingFaceParams(config=config)).eval()
+    codes = torch.zeros(3, 30, dtype=torch.int64)
+    codes[:2, :5], codes[1:, :9] = 6, 7
+    with torch.no_grad():
+        np.testing.assert_allclose(encoder(codes), encoder._features(codes), atol=1e-5)
+        np.testing.assert_allclose(encoder(codes[:1]), encoder._features(codes)[:1], atol=1e-5)
 
 
 @needed

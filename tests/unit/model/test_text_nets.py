@@ -10,9 +10,9 @@ from raymle.data.encoded import Encoded
 from raymle.errors import SpecError, UsageError
 from raymle.model import fits, parameters, session
 from raymle.model.build import build
-from raymle.model.nets.text import TOGETHER, Bag, Words
+from raymle.model.nets.text import TOGETHER, Bag, Lstm, Words
 from raymle.model.network import forward
-from raymle.model.params import MlpParams
+from raymle.model.params import LstmParams, MlpParams
 from raymle.records import Inputs, TextInput
 
 TEXTS = (TextInput(column="title", length=3, vocabulary=300), TextInput(column="body", length=7, vocabulary=300))
@@ -65,6 +65,16 @@ def test_many_texts_are_taken_by_their_lengths_and_answered_in_their_own_order(k
     together = forward(module, arrays, 2)
     few = np.concatenate([forward(module, arrays.rows(slice(at, at + 50)), 2) for at in range(0, len(arrays), 50)])
     np.testing.assert_allclose(together, few, atol=1e-5)
+
+
+def test_weights_learn_the_same_from_texts_by_their_lengths():
+    torch.manual_seed(0)
+    encoder, codes = Lstm(TEXTS[1], LstmParams(width=6)), torch.from_numpy(rows(MIXED, 2 * TOGETHER + 5).codes[:, -7:])
+    wanted = torch.randn(len(codes), 6)
+    found, weights = (encoder(codes), encoder._features(codes)), list(encoder.parameters())
+    gradients = [torch.autograd.grad((features * wanted).sum(), weights) for features in found]
+    for ours, plain in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", SMALL)
