@@ -87,8 +87,8 @@ CASES = [
          table_of(datasets.load_breast_cancer, "kind"), {"target": "kind", **EQUAL}, TABLE, "scikit-learn"),
     Case("wine", "scikit-learn's, 13 numbers, three classes",
          table_of(datasets.load_wine, "kind"), {"target": "kind", **EQUAL}, TABLE, "scikit-learn",
-         "Accuracy on 36 validation rows is at its best after an epoch or two; later ones that are as good do not "
-         "count as better, so an early one is kept and training stops. The last section has it decided by the loss."),
+         "Accuracy on 36 validation rows is at its best after an epoch or two; of those that are as good the one with "
+         "the lower loss is kept. The last section has it decided by the loss alone."),
     Case("diabetes", "scikit-learn's, 10 numbers, the disease's progression to predict",
          table_of(datasets.load_diabetes, "progression"), {"target": "progression", "split": SMALL}, NUMBERS,
          "scikit-learn"),
