@@ -35,7 +35,7 @@ unit:
 
 slow:
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/contract tests/e2e tests/docs -n 2 --dist loadfile
-	$(BIN)/pytest tests/faults tests/ray -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults tests/ray -n 2 --dist loadfile
 
 bench:
 	$(BIN)/python benchmarks/laptop.py
