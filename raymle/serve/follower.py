@@ -18,6 +18,9 @@ from raymle.serve.slot import Slot
 from raymle.serve.traffic import Evidence
 from raymle.store import Store
 
+SAID_S = 4.0
+"""How long after its time is up a replica that lives has surely said that it refuses a version."""
+
 
 class Follower:
     """The one who changes a replica's lineup.
@@ -121,7 +124,7 @@ class Follower:
         if not gone or any(each.kind == "taken" for each in said):
             return False
         since = self._doubted.setdefault(wanted.number, time.monotonic())
-        if time.monotonic() - since > self._config.load_timeout_s:
+        if time.monotonic() - since > self._config.load_timeout_s + SAID_S:
             self._refuse(wanted, f"version {wanted.model.version} ended the replica that loaded it")
         return True
 
