@@ -20,6 +20,7 @@ from quality_sets import CASES, QUICK, Case
 
 from raymle import Experiment, data, model
 from raymle.config import ModelConfig, Spec, TrainConfig
+from raymle.config.amount import settled
 from raymle.data import series, split
 from raymle.data.blocks import Blocks
 from raymle.data.casts import decoded
@@ -37,32 +38,33 @@ PARAMS = {"resnet": {"width": 16}}
 """Its 64 filters are for larger images than those of 8 x 8 pixels."""
 
 
-MORE = {"batch_size": 32, "epochs": 50}
+FEW, MORE = {"batch_size": 1024, "epochs": 5}, {"batch_size": 32, "epochs": 50}
 LADDER = [
-    ("defaults", {}, ""),
-    ("batch 32", {"batch_size": 32}, ""),
-    ("50 epochs", {"epochs": 50}, ""),
+    ("5 epochs of batches of 1,024", FEW, ""),
+    ("batch 32", {**FEW, "batch_size": 32}, ""),
+    ("50 epochs", {**FEW, "epochs": 50}, ""),
     ("batch 32, 50 epochs", MORE, ""),
-    ("batch 32, 50 epochs, the best by its loss", MORE, "log_loss"),
+    ("defaults", {}, ""),
+    ("defaults, the best by its loss", {}, "log_loss"),
 ]
-"""Train settings of small tables, from the defaults up, and what decides which epoch is best where it is a class."""
+"""Train settings of small tables, from few steps up, and what decides which epoch is best where it is a class."""
 
 
 ABOUT = f"""# How good each built-in model is, beside scikit-learn and LightGBM
 
 scikit-learn {version("scikit-learn")}, LightGBM {version("lightgbm")}; all have {torch.get_num_threads()} thread(s).
 Packaged sets, split by raymle. All learn from the same train rows and are judged on the same test rows by raymle's own
-measure, with its 95 % bootstrap interval. raymle's models (bold) run with their defaults, 5 epochs of batches of 1,024,
-and networks a second time with other settings, where the line says so: "as scikit-learn" is 200 epochs of batches of
-200 with a patience of 10, as its perceptrons have; "as jobs/..." is the `train` section of that job, with the default
-network. resnet has 16 filters in place of 64. raymle keeps the epoch that is best on validation; the peers have their
-own defaults, and no use for those rows. Beside its peer: the difference on the same rows, with the 95 % interval of
-{REPEATS:,} paired resamples; clearly worse is what lies on the wrong side of 0 with all of it. Seconds are those of
-fitting alone.
+measure, with its 95 % bootstrap interval. raymle's models (bold) run with their defaults, epochs and batches by the
+number of train rows, and networks a second time with other settings, where the line says so: "as scikit-learn" is 200
+epochs of batches of 200 with a patience of 10, as its perceptrons have; "as jobs/..." is the `train` section of that
+job, with the default network. resnet has 16 filters in place of 64. raymle keeps the epoch that is best on validation;
+the peers have their own defaults, and no use for those rows. Beside its peer: the difference on the same rows, with the
+95 % interval of {REPEATS:,} paired resamples; clearly worse is what lies on the wrong side of 0 with all of it. Seconds
+are those of fitting alone.
 """.splitlines()
-WHICH = """## Which default it is
+WHICH = """## What the defaults do
 
-Small tables again, from the defaults up; patience stays 3. The metric decides which epoch is kept and when to stop; in
+Small tables again, from few steps up; patience stays 3. The metric decides which epoch is kept and when to stop; in
 the last column but one it is the validation log loss, which unlike accuracy still moves when all few rows are right.
 """.splitlines()
 
@@ -112,7 +114,8 @@ def ours(case: Case, splits: Splits, test: pa.Table, metric: str, folder: Path) 
     found = []
     rows = splits.rows["train"]
     for kind, peer in case.models.items():
-        for what, config in beside(case).items():
+        for what, asked in beside(case).items():
+            config = settled(asked, rows)
             if kind == "trees" and what:
                 continue
             fitted = trained(

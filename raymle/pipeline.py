@@ -12,6 +12,7 @@ from raymle import train as training
 from raymle.ancestry import Parent
 from raymle.attempt import Clock, once, recorded, untouched
 from raymle.config import Spec
+from raymle.config.amount import settled_spec
 from raymle.outcome import adopt, choose, conclude
 from raymle.planning import check, decisive, locate, place, why_ray
 from raymle.records import Epoch, Fitted, Splits, Trained
@@ -46,7 +47,8 @@ def train(
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
             training.fits(spec.model, splits, folder=spec.folder)
-            known = resuming.prepare(store, begun, splits, spec.folder) if begun else set()
+            spec = settled_spec(spec, splits.rows["train"])
+            known = resuming.prepare(store, begun, splits, spec) if begun else set()
             with recorded(
                 spec,
                 store,
@@ -99,8 +101,9 @@ def search(
             metric = decisive(spec, splits.data_schema)
             tune.objectives(spec, metric)
             tune.fits(spec, splits)
+            spec = settled_spec(spec, splits.rows["train"])
             if begun:
-                resuming.same_data(store, begun, splits)
+                resuming.same_job(store, begun, splits, spec)
             with recorded(
                 spec, store, splits, kind="study", key=key, execution=execution, clock=clock,
                 resumed=begun, take_over=take_over,

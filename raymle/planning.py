@@ -8,6 +8,7 @@ from typing import Any
 from raymle import data, evaluate, parents, runtime, tune
 from raymle import train as training
 from raymle.config import Spec, TuneConfig, WorkersRange
+from raymle.config.amount import left_open, settled_spec
 from raymle.errors import ResourceError, SpecError, UsageError
 from raymle.loader import environment
 from raymle.measure import metrics, prices
@@ -86,8 +87,8 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
     for each in tune.ways(spec) if search else [spec]:
         fits(each.model, _like(schema))
     rows = found.bytes // max(1, 8 * len(schema.columns))
-    trials = search.trials if search else 1
-    seconds = 6 + (12 if execution.on_ray else 0) + trials * spec.train.epochs * rows / ROWS_PER_SECOND
+    trials, epochs = search.trials if search else 1, settled_spec(spec, rows).train.epochs
+    seconds = 6 + (12 if execution.on_ray else 0) + trials * epochs * rows / ROWS_PER_SECOND
     if search and search.budget.minutes:
         seconds = min(seconds, 60 * search.budget.minutes)
     price = prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour) or 0.0
@@ -96,7 +97,7 @@ def plan(spec: Spec, verb: str, *, source: Any = None) -> Plan:
         f"prepare {found.name}, about {found.bytes / 2**20:.1f} MB once decoded",
         f"split by {spec.split.method}, the test rows sealed",
         _trials(spec, search, execution) if search
-        else f"train at most {spec.train.epochs} epochs with {spec.train.workers} worker(s)" + _begun(spec),
+        else f"train {_epochs(spec)} with {spec.train.workers} worker(s)" + _begun(spec),
         f"evaluate on validation, and record in {spec.storage}",
     )  # fmt: skip
     return Plan(
@@ -117,6 +118,11 @@ def _like(schema: Schema) -> Inputs:
     )
 
 
+def _epochs(spec: Spec) -> str:
+    open_to = "train.epochs" in left_open(spec.train)
+    return "as many epochs as suit the rows" if open_to else f"at most {spec.train.epochs} epochs"
+
+
 def _begun(spec: Spec) -> str:
     """Say where the first weights come from; empty when it is the seed."""
     source = spec.train.pretrained.source
@@ -134,7 +140,7 @@ def _trials(spec: Spec, search: TuneConfig, execution: Execution) -> str:
     Raises:
         ResourceError: no trial fits on this machine.
     """
-    text = f"{search.trials} trials of at most {spec.train.epochs} epochs, proposed by {search.algorithm}"
+    text = f"{search.trials} trials of {_epochs(spec)}, proposed by {search.algorithm}"
     text += f", stopped early by {search.scheduler}" if search.scheduler != "none" else ""
     if execution.address != "local":
         return text
@@ -155,11 +161,10 @@ def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:
             "no score on them can promote"
         )
     steps = spec.train.epochs * ceil(rows["train"] / spec.train.batch_size)
-    small = spec.train.batch_size <= 32 and spec.train.epochs >= 50
-    if not (spec.model.is_grown or small or spec.train.loop) and steps < FEW_STEPS:
+    if not (spec.model.is_grown or spec.train.loop) and steps < FEW_STEPS:
         told.append(
             f"{rows['train']:,} train rows in batches of {spec.train.batch_size:,}, {spec.train.epochs} times, come to "
-            f"few steps to learn in, {steps:,}: try train.batch_size=32 train.epochs=50"
+            f"few steps to learn in, {steps:,}: train.batch_size and train.epochs at auto follow the rows"
         )
     if len(schema.classes) > MANY_CLASSES and sum(rows.values()) < FEW_ROWS * len(schema.classes):
         told.append(f"target {schema.target!r} has {len(schema.classes):,} classes for {sum(rows.values()):,} rows")

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from raymle import tracking, train
 from raymle.config import Spec
+from raymle.config.amount import left_open
 from raymle.config.differences import first_difference
 from raymle.errors import ConflictError, SecurityError
 from raymle.model import PICKLES
@@ -45,11 +46,7 @@ def unfinished(store: Store, ref: str, spec: Spec, *, take_over: bool = False) -
             hint="--resume takes the id of a run, whose checkpoints are safetensors",
         )
     found = shelf.unfinished(store, ref, take_over=take_over)
-    if differing := first_difference(shelf.load_spec(store, found.run_id), spec, but_for=FREE):
-        raise ConflictError(
-            f"run {found.run_id} was started with other settings: {differing}",
-            hint="put them back, or train anew without --resume",
-        )
+    _same_settings(store, found.run_id, spec, but_for=FREE)
     return found.run_id
 
 
@@ -68,19 +65,25 @@ def study(store: Store, ref: str, spec: Spec, *, take_over: bool = False) -> str
     """
     study_id = studies.find(store, ref)
     shelf.require_free(store, study_id, take_over=take_over)
-    if differing := first_difference(shelf.load_spec(store, study_id), spec, but_for=(*FREE, "evaluate.limits")):
-        raise ConflictError(
-            f"study {study_id} was started with other settings: {differing}",
-            hint="put them back, or start a new study without --resume",
-        )
+    _same_settings(store, study_id, spec, but_for=(*FREE, "evaluate.limits"))
     return study_id
 
 
-def same_data(store: Store, run_id: str, splits: Splits) -> None:
-    """Make sure that a run or a study goes on with the data that it began with.
+def _same_settings(store: Store, run_id: str, spec: Spec, *, but_for: tuple[str, ...]) -> None:
+    """Refuse to go on with other settings; those that follow the rows are compared once these are counted."""
+    free = (*but_for, *left_open(spec.train))
+    if differing := first_difference(shelf.load_spec(store, run_id), spec, but_for=free):
+        raise ConflictError(
+            f"{run_id} was started with other settings: {differing}",
+            hint="put them back, or begin anew without --resume",
+        )
+
+
+def same_job(store: Store, run_id: str, splits: Splits, spec: Spec) -> None:
+    """Make sure that a run or a study goes on with the data that it began with, and trains as much.
 
     Raises:
-        ConflictError: they have changed.
+        ConflictError: they have changed, or it was started with other numbers.
     """
     began = shelf.splits_of(store, run_id)
     if began != splits.id:
@@ -88,19 +91,22 @@ def same_data(store: Store, run_id: str, splits: Splits) -> None:
             f"the data have changed since run {run_id} began: {began} then, {splits.id} now",
             hint="bring them back, or begin anew without --resume",
         )
+    _same_settings(store, run_id, spec, but_for=(*FREE, "evaluate.limits"))
 
 
-def prepare(store: Store, run_id: str, splits: Splits, folder: str) -> set[int]:
+def prepare(store: Store, run_id: str, splits: Splits, spec: Spec) -> set[int]:
     """Make a stopped run ready to go on, say from where, and return the epochs that are recorded already.
 
     Raises:
-        ConflictError: its data have changed.
+        ConflictError: its data have changed, or it was started with other settings.
         ArtifactError: it has checkpoints, and all of them are damaged.
     """
-    same_data(store, run_id, splits)
+    same_job(store, run_id, splits, spec)
     stop.forget(store, run_id)
-    if tracking.has_changed(store, run_id, folder):
-        train.say(f"the code in {folder} has changed since run {run_id} began: what is recorded is the code of then")
+    if tracking.has_changed(store, run_id, spec.folder):
+        train.say(
+            f"the code in {spec.folder} has changed since run {run_id} began: what is recorded is the code of then"
+        )
     train.say(f"run {run_id} goes on from {position(store, run_id)}")
     return recorded(store, run_id)
 

@@ -13,14 +13,10 @@ from raymle.cli.options import Json
 from raymle.errors import ConflictError, UsageError
 
 if TYPE_CHECKING:
-    from raymle.data.source import Source
     from raymle.records import Column, Schema
 
 SCHEMA = ".raymle/raymle.schema.json"
 SPEC = "raymle.yaml"
-SMALL_BYTES, SMALL_ROWS = 1_000_000, 10_000
-SMALL_TRAIN = "epochs: 40, batch_size: 64"
-"""A few thousand rows need many small steps: five epochs of a thousand rows each would be a handful."""
 WHEN_RIGHT = {"key": "if it names a row", "time": "if it orders the rows"}
 
 
@@ -65,7 +61,7 @@ def init(
     found = resolve(data, folder=".")
     schema = infer_roles(found, target)
     text = spec_text(
-        schema, name=_name(data), source=_relative(data, output.parent), is_small=_is_small(found),
+        schema, name=_name(data), source=_relative(data, output.parent),
         has_sides=SPLIT in found.aside,
     )  # fmt: skip
     written = write(output, text)
@@ -96,7 +92,7 @@ def write(output: Path, text: str) -> Path:
     return schema
 
 
-def spec_text(schema: "Schema", *, name: str, source: str, is_small: bool = False, has_sides: bool = False) -> str:
+def spec_text(schema: "Schema", *, name: str, source: str, has_sides: bool = False) -> str:
     """Return six lines of YAML; what was inferred stands beside them as comments."""
     about = schema.task + (f" of {len(schema.classes)} classes" if schema.classes else "")
     lines = [
@@ -108,7 +104,7 @@ def spec_text(schema: "Schema", *, name: str, source: str, is_small: bool = Fals
         *_suggestions(schema),
         *(["split: {method: column}  # by the sub-folders train, validation and test"] if has_sides else []),
         f"model: {{type: {_family(schema)}, or your own as module:factory",
-        f"train: {{{SMALL_TRAIN if is_small else 'epochs: 5'}}}  # at most; it stops when validation gets no better",
+        "train: {epochs: auto, batch_size: auto}  # by the number of rows; it stops when validation gets no better",
         "",
         "# What each column is taken for; `types: {column: type}` under data overrules it.",
         *_commented(table(("column", "type", "role", "why"), map(_described, schema.columns))),
@@ -122,15 +118,6 @@ def _family(schema: "Schema") -> str:
     if any(column.type == "text" for column in schema.features):
         return "mlp}  # or linear, lstm, transformer"
     return "mlp}  # or linear, trees"
-
-
-def _is_small(source: "Source") -> bool:
-    """Whether batches of the usual size would be few."""
-    from raymle.data.infer import head
-
-    if source.bytes < SMALL_BYTES:
-        return True
-    return not source.images and head(source, SMALL_ROWS + 1).num_rows <= SMALL_ROWS
 
 
 def _suggestions(schema: "Schema") -> list[str]:

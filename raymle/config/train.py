@@ -2,9 +2,25 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainSerializer, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from raymle.config.base import Reference, Section
+
+AUTO = 0
+"""How ``auto`` is kept: the number follows the train rows, see ``raymle.config.amount``."""
+
+
+def _by_rows(value: object, number: ValidatorFunctionWrapHandler) -> int:
+    found: int = AUTO if value == "auto" else number(value)
+    return found
+
+
+ByRows = Annotated[
+    int,
+    Field(ge=1),
+    WrapValidator(_by_rows, json_schema_input_type=Annotated[int, Field(ge=1)] | Literal["auto"]),
+    PlainSerializer(lambda number: number or "auto", return_type=int | Literal["auto"]),
+]
 
 
 class OptimizerConfig(Section):
@@ -73,10 +89,10 @@ class PretrainedConfig(Section):
 class TrainConfig(Section):
     """How one model is trained."""
 
-    epochs: int = Field(5, ge=1)
-    """Most passes over the train split."""
-    batch_size: int = Field(1024, ge=1)
-    """Rows of one step, over all workers together."""
+    epochs: ByRows = Field("auto", validate_default=True)
+    """Most passes over the train split; auto: as many as come to 1,500 steps, 5 to 50."""
+    batch_size: ByRows = Field("auto", validate_default=True)
+    """Rows of one step, over all workers together; auto: about a hundredth of the train rows, 32 to 1,024."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """How the weights move."""
     loss: str = "auto"

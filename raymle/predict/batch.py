@@ -1,5 +1,6 @@
 """From a batch of rows to its predictions, and the rows that have none with the reason."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from raymle.model import Bundle
 from raymle.predict import contract
 from raymle.predict.chunks import Chunk
 from raymle.predict.contract import Faults
-from raymle.predict.job import Job
+from raymle.predict.job import FILE, Job
 from raymle.predict.reading import Batch
 
 ROWS_AT_ONCE = 2048
@@ -34,11 +35,21 @@ def predict(job: Job, bundle: Bundle, batch: Batch) -> Outcome:
     if kept is None:
         return Outcome(batch.chunk, job.columns.empty_table(), _bad(job, batch, faults))
     answers = _answers(bundle, kept.known)
-    table = pa.table([*kept.keys.values(), *_named(answers, bundle)], schema=job.columns)
+    which = kept.keys.values() or _places(job, batch, kept.places)
+    table = pa.table([*which, *_named(answers, bundle)], schema=job.columns)
     if late := contract.infinite(kept.known, bundle) | contract.without_answer(answers):
         table = table.filter(pa.array(~np.isin(np.arange(table.num_rows), list(late))))
         faults |= {int(kept.places[row]): fault for row, fault in late.items()}
     return Outcome(batch.chunk, table, _bad(job, batch, faults))
+
+
+def _places(job: Job, batch: Batch, places: Sequence[int] | NDArray[np.int64]) -> list[pa.Array]:
+    """Say where rows without a key are: the file, when there are several, and the number in it."""
+    numbers = pa.array(np.asarray(batch.numbers, np.int64)[np.asarray(places)])
+    if FILE not in job.columns.names:
+        return [numbers]
+    file = pa.DictionaryArray.from_arrays(np.zeros(len(numbers), np.int32), pa.array([batch.chunk.file]))
+    return [file, numbers]
 
 
 def _answers(bundle: Bundle, known: pa.RecordBatch) -> NDArray[np.float64]:
@@ -78,7 +89,7 @@ def _bad(job: Job, batch: Batch, faults: Faults) -> pa.Table:
             [faults[row].column for row in rows],
             [faults[row].reason for row in rows],
         ]
-        texts = [_as_text(column.take(pa.array(rows))) for column in batch.rows.columns]
+        texts = [_as_text(column.take(pa.array(rows))) for column in batch.given.columns]
         found.append(pa.table([*about, *texts], names=schema.names[1:]))
     if not found:
         return schema.empty_table()

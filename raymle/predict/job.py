@@ -34,6 +34,8 @@ FORMAT = 1
 ROWS, BATCH_BYTES = 65_536, 32 << 20
 """The most rows and bytes that are predicted at one time; a few such batches are in memory at once."""
 FEW_ROWS = 64
+FILE, ROW = "file", "row"
+"""The output's columns that say which row it is where no key does; the row's number in its file is from 1."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +148,14 @@ def carried(source: Source) -> list[str]:
 
 
 def _written(contents: Contents, source: Source, visible: list[str]) -> pa.Schema:
-    """Return the output's columns: keys, prediction, and each class's probability.
+    """Return the output's columns: keys or where each row is, prediction, and each class's probability.
 
     Raises:
         UsageError: two have the same name.
     """
     schema = contents.data_schema
     named = dict.fromkeys([*schema.named("key"), *carried(source)])
-    keys = [pa.field(name, _key_type(contents, source, name)) for name in named if name in visible]
+    keys = [pa.field(name, _key_type(contents, source, name)) for name in named if name in visible] or _places(source)
     kind = pa.dictionary(pa.int32(), pa.string()) if schema.classes else pa.float64()
     chances = [pa.field(f"probability_{each}", pa.float64()) for each in schema.classes]
     fields = [*keys, pa.field("prediction", kind), *chances]
@@ -161,6 +163,11 @@ def _written(contents: Contents, source: Source, visible: list[str]) -> pa.Schem
     if twice:
         raise UsageError(f"key {twice[0]!r} has the name of a column that is predicted", hint="rename it in the data")
     return pa.schema(fields)
+
+
+def _places(source: Source) -> list[pa.Field]:
+    files = [pa.field(FILE, pa.dictionary(pa.int32(), pa.string()))] if len(source.files) > 1 else []
+    return [*files, pa.field(ROW, pa.int64())]
 
 
 def _key_type(contents: Contents, source: Source, name: str) -> pa.DataType:

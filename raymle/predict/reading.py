@@ -23,7 +23,10 @@ class Batch:
     """Some rows of a chunk; ``lost`` are those that are no rows of the source's types, which stand between them."""
 
     chunk: Chunk
+    given: pa.RecordBatch
+    """As the source stores them: of an image file its name."""
     rows: pa.RecordBatch
+    """With the files in the place of their names."""
     numbers: Sequence[int] | NDArray[np.int64]
     """Each row's number in its file, from 1."""
     lost: pa.Table | None = None
@@ -39,14 +42,15 @@ def batches(job: Job, chunks: Sequence[Chunk]) -> Iterator[Batch]:
             yield batch
         if none:
             empty = pa.schema([job.source.columns.field(name) for name in job.names]).empty_table()
-            yield Batch(chunk, pa.RecordBatch.from_pylist([], schema=empty.schema), range(0))
+            rows = pa.RecordBatch.from_pylist([], schema=empty.schema)
+            yield Batch(chunk, rows, rows, range(0))
 
 
 def _of(job: Job, chunk: Chunk) -> Iterator[Batch]:
     row = chunk.first + 1
     try:
         for rows in _read(job, chunk):
-            yield Batch(chunk, rows, range(row, row + rows.num_rows))
+            yield Batch(chunk, rows, loaded(rows, job.source), range(row, row + rows.num_rows))
             row += rows.num_rows
     except DataError:
         if job.is_typed:
@@ -57,15 +61,13 @@ def _of(job: Job, chunk: Chunk) -> Iterator[Batch]:
 def _read(job: Job, chunk: Chunk) -> Iterator[pa.RecordBatch]:
     if job.source.table is not None:
         rows = job.source.table.select(job.names).slice(chunk.start, (chunk.stop or 0) - chunk.start)
-        for batch in rows.to_batches(max_chunksize=job.batch_rows):
-            yield loaded(batch, job.source)
+        yield from rows.to_batches(max_chunksize=job.batch_rows)
         return
     groups = None if chunk.stop is None else range(chunk.start, chunk.stop)
     file = _file(job, chunk)
     with explained(chunk.file, file.system):
         schema = stored(job.source)
-        for batch in formats.read(file, schema=schema, names=job.names, rows=job.batch_rows, groups=groups):
-            yield loaded(batch, job.source)
+        yield from formats.read(file, schema=schema, names=job.names, rows=job.batch_rows, groups=groups)
 
 
 def _file(job: Job, chunk: Chunk) -> File:
@@ -80,4 +82,5 @@ def _rest(job: Job, chunk: Chunk, row: int) -> Iterator[Batch]:
         for found in salvaged(file, columns, rows=job.batch_rows):
             new = found.numbers >= row
             lost = found.lost.filter(pc.greater_equal(found.lost["quarantine_row"], row))
-            yield Batch(chunk, loaded(found.rows.filter(pa.array(new)), job.source), found.numbers[new], lost)
+            rows = found.rows.filter(pa.array(new))
+            yield Batch(chunk, rows, loaded(rows, job.source), found.numbers[new], lost)

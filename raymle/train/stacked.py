@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Collection, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 import torch
 
+from raymle.config.amount import settled
 from raymle.config.model import ModelConfig
 from raymle.config.train import TrainConfig
 from raymle.data import shards
@@ -63,6 +64,7 @@ def fit(
     """
     started = time.monotonic()
     require_alike(members, folder)
+    members = [replace(each, train=settled(each.train, splits.rows["train"])) for each in members]
     first = members[0]
     bundler = Bundler.of(first.train, first.model, splits, metric=metric, folder=folder, transforms=transforms)
     courses = begin(members, bundler)

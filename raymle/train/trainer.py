@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raymle.ancestry import Parent
+from raymle.config.amount import settled
 from raymle.config.model import ModelConfig
 from raymle.config.train import TrainConfig
 from raymle.errors import DataError, UsageError
@@ -59,6 +60,7 @@ def fit(  # noqa: PLR0913
         KeyboardInterrupt: the run was asked to stop; its state is kept.
     """
     check(train, model, folder=folder)
+    train = settled(train, splits.rows["train"])
     if train.pretrained.source and parent is None:
         raise UsageError("train.pretrained.from is set, and nobody has found it", hint="raymle.parents.find does")
     started = time.monotonic()

@@ -82,6 +82,15 @@ def test_a_folder_a_glob_and_a_table_are_predicted(raymle: Shell, trained: Any) 
     assert (done["rows"], done["quarantined"]) == (5, 1)
 
 
+def test_a_table_of_paths_is_predicted_and_bad_ones_are_named(raymle: Shell, trained: Any) -> None:
+    good = next(folder_of(raymle.folder / "few", 3).rglob("*.png")).relative_to(raymle.folder)
+    (raymle.folder / "few" / "empty.png").write_bytes(b"")
+    (raymle.folder / "paths.csv").write_text(f"image\nfew/empty.png\n{good}\nfew/nowhere.png\n")
+    done = raymle("predict", trained["run_id"], "paths.csv", "paths.parquet", "--max-quarantined", "0.9", "--json").json
+    assert pq.read_table(raymle.folder / "paths.parquet")["row"].to_pylist() == [2]
+    assert pq.read_table(done["quarantine"])["image"].to_pylist() == ["few/empty.png", "few/nowhere.png"]
+
+
 @pytest.fixture(scope="module")
 def url(raymle: Shell, trained: Any) -> Iterator[str]:
     with raymle.serving(trained["run_id"]) as found:

@@ -75,10 +75,18 @@ def test_what_decides_the_weights_may_not_differ_and_what_does_not_may(failed):
 
 def test_other_data_are_refused(failed):
     store, run_id = failed
-    splits = experiment(store.uri).prepare()
-    assert resume.prepare(store, run_id, splits, ".") == {1, 2}
+    spec, splits = experiment(store.uri).spec, experiment(store.uri).prepare()
+    assert resume.prepare(store, run_id, splits, spec) == {1, 2}
     with pytest.raises(ConflictError, match=r"the data have changed since .* began"):
-        resume.prepare(store, run_id, splits.model_copy(update={"id": "other"}), ".")
+        resume.prepare(store, run_id, splits.model_copy(update={"id": "other"}), spec)
+
+
+def test_what_follows_the_rows_is_compared_once_they_are_counted(failed):
+    store, run_id = failed
+    other = experiment(store.uri, epochs="auto")
+    assert resume.unfinished(store, run_id, other.spec) == run_id
+    with pytest.raises(ConflictError, match=r"train\.epochs is 3 there and 50 here"):
+        other.train(resume=run_id)
 
 
 @pytest.mark.parametrize("name", ["model.pt", "somewhere/weights.pkl", "a.ckpt"])

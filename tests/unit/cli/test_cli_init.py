@@ -1,12 +1,9 @@
 """``raymle init`` writes a spec that the loader, an editor and a person can read."""
 
 import json
-import os
 from pathlib import Path
 
 import jsonschema
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from small_images import folder_of
@@ -114,13 +111,6 @@ def test_sub_folders_of_sides_are_gone_by(folder: Path) -> None:
         folder_of(folder / "shapes", rows, under=side)
     assert app.run(["init", "shapes", "--target", "label"]) == 0
     assert loader.load(folder).split.method == "column"
-
-
-def test_few_rows_are_small_however_many_bytes_they_have(folder: Path) -> None:
-    noise = [os.urandom(20_000) for _ in range(100)]
-    pq.write_table(pa.table({"x": range(100), "noise": noise, "y": ["a", "b"] * 50}), folder / "wide.parquet")
-    app.run(["init", "wide.parquet", "--target", "y"])
-    assert loader.load(folder).train.batch_size == 64
 
 
 def test_a_template_takes_no_target_and_no_other_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

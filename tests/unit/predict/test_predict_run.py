@@ -1,3 +1,6 @@
+import math
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -44,9 +47,26 @@ def test_a_table_in_memory_and_columns_in_another_order_are_fine(bundle, tmp_pat
         assert pq.read_table(result.output)["id"].to_pylist() == table["id"].to_pylist()
 
 
-def test_without_the_key_only_predictions_are_written(bundle, tmp_path):
+def test_without_the_key_each_prediction_says_which_row_it_is(bundle, tmp_path):
+    table = rows(300).drop(["id"])
+    amounts = pa.array([math.inf if place == 120 else value for place, value in enumerate(table["amount"].to_pylist())])
+    table = table.set_column(table.column_names.index("amount"), "amount", amounts)
+    for part in range(3):
+        pq.write_table(table.slice(part * 100, 100), tmp_path / f"part-{part}.parquet")
+    result = predict(bundle, str(tmp_path / "part-*.parquet"), tmp_path / "out.parquet")
+    written, bad = pq.read_table(result.output), pq.read_table(result.quarantine)
+    assert written.column_names[:3] == ["file", "row", "prediction"]
+    files = [Path(each).name for each in written["file"].to_pylist()]
+    found = sorted([*zip(files, written["row"].to_pylist(), strict=True), ("part-1.parquet", 21)])
+    assert found == [(f"part-{part}.parquet", row) for part in range(3) for row in range(1, 101)]
+    assert bad["quarantine_row"].to_pylist() == [21]
+
+
+def test_without_a_key_rows_of_one_file_or_table_are_numbered(bundle, tmp_path):
     result = predict(bundle, rows(10).drop(["id"]), tmp_path / "out.parquet")
-    assert "id" not in pq.read_schema(result.output).names
+    written = pq.read_table(result.output)
+    assert written.column_names[:2] == ["row", "prediction"]
+    assert written["row"].to_pylist() == list(range(1, 11))
 
 
 def test_no_rows_give_a_file_with_columns_and_no_rows(bundle, tmp_path):
