@@ -204,6 +204,8 @@ class Environment(Record):
     packages: dict[str, str]
     """Version of each installed package, of raymle and of Python."""
     machine: dict[str, str]
+    raymle: str = ""
+    """sha256 over raymle's own source files: a version has many states; empty where nobody recorded it."""
 
 
 class Provenance(Record):

@@ -55,16 +55,19 @@ def splits(then: Provenance, now: Splits) -> Check:
 
 
 def environment(then: Environment, now: Environment) -> Check:
-    """Compare the packages; the first of those that differ are named."""
+    """Compare raymle's code and the packages; the first of those that differ are named."""
     names = [*KIND, *sorted({*then.packages, *now.packages} - {*KIND}, key=str.lower)]
     told = [
         f"{name} {then.packages.get(name, 'absent')} -> {now.packages.get(name, 'absent')}"
         for name in names
         if then.packages.get(name) != now.packages.get(name)
     ]
+    is_ours_new = bool(then.raymle and then.raymle != now.raymle)
+    if is_ours_new:
+        told.insert(0, f"raymle's own code {then.raymle[:12]} -> {now.raymle[:12]}")
     if not told:
         return Check(name="environment", verdict="same", detail=f"{len(now.packages):,} packages")
-    is_kind = all(then.packages.get(name) == now.packages.get(name) for name in KIND)
+    is_kind = not is_ours_new and all(then.packages.get(name) == now.packages.get(name) for name in KIND)
     return Check(name="environment", verdict="same kind" if is_kind else "differs", detail=some(told))
 
 

@@ -91,7 +91,8 @@ def environment() -> Environment:
     """Return the packages and the machine of this process."""
     packages = dict(line.split("==", 1) for line in environment_lock())
     packages |= {"raymle": raymle.__version__, "Python": platform.python_version()}
-    return Environment(packages=packages, machine=machine())
+    ours = Path(raymle.__file__).parent
+    return Environment(packages=packages, machine=machine(), raymle=digest(ours, sources(ours)))
 
 
 def machine() -> dict[str, str]:

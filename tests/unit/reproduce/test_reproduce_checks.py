@@ -60,6 +60,14 @@ def test_a_package_that_computes_makes_it_another_kind_and_is_named_first(name):
     assert "Aaa absent -> 1" in found.detail
 
 
+def test_raymles_own_code_makes_it_another_kind_within_one_version():
+    then, now = (HERE.model_copy(update={"raymle": state * 16}) for state in ("ab12", "cd34"))
+    found = checks.environment(then, now)
+    assert (found.verdict, found.detail) == ("differs", "raymle's own code ab12ab12ab12 -> cd34cd34cd34")
+    assert checks.environment(then, then).verdict == "same"
+    assert checks.environment(HERE, now).verdict == "same"  # an older run does not say
+
+
 def test_many_packages_are_counted():
     found = checks.environment(HERE, with_packages(**{f"p{number}": "1" for number in range(9)}))
     assert found.detail.endswith(" and 4 more")
