@@ -130,13 +130,16 @@ def _repeats(hashes: Hashes) -> int:
     return int((ordered[1:] == ordered[:-1]).sum())
 
 
-def sides(found: Sides, config: SplitConfig) -> None:
-    """Refuse a split that leaves a side empty."""
+def sides(found: Sides, config: SplitConfig, drawn: Hashes) -> None:
+    """Refuse a split that leaves a side empty; ``drawn`` is what decides about each row where nothing else does."""
     counts = np.bincount(found, minlength=3)
     for place, name in enumerate(SIDES):
         asked = getattr(config.fractions, name) > 0 if config.method != "column" else place < 2
         if asked and not counts[place]:
-            raise DataError(
-                f"split method {config.method} leaves no {name} rows of {len(found):,}",
-                hint="use more rows, other fractions, or split.method=stratified",
-            )
+            told, hint = "", "use more rows, other fractions, or split.method=stratified"
+            if config.method in {"hash", "stratified", "group"} and (different := len(np.unique(drawn))) < len(found):
+                told = f"; equal rows stay on one side, and without repeats there are {different:,}"
+                hint = "use more rows, or name data.key if equal rows are different things"
+                if config.method == "group":
+                    told, hint = f" of {different:,} groups", "use more groups, or other fractions"
+            raise DataError(f"split method {config.method} leaves no {name} rows of {len(found):,}{told}", hint=hint)

@@ -184,7 +184,7 @@ def _sides(config: SplitConfig, schema: Schema, seen: Sequence[Seen], identity: 
     aux: Any = None if parts[0] is None else np.concatenate(parts)  # type: ignore[arg-type]
     rule = split.rule(config, drawn, aux, schema.classes)
     sides = split.sides(rule, drawn, aux)
-    checks.sides(sides, config)
+    checks.sides(sides, config, drawn)
     if config.method == "stratified":
         checks.classes(sides, aux, config, schema.classes)
     return rule, sides

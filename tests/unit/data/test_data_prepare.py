@@ -184,6 +184,12 @@ def test_time_seals_the_latest_rows_even_if_time_is_a_fraction(store):
     [
         (table(id=[7] * ROWS), {}, {}, "key id does not name a row: 1,499 of 1,500 rows repeat one"),
         (table(4), {}, {}, "leaves no"),
+        (
+            pa.table({"text": ["all the same"] * 600, "late": ["a", "b"] * 300}),
+            {},
+            {"key": ()},
+            "rows of 600; equal rows stay on one side, and without repeats there are 1",
+        ),
         (table(when=[None, *range(ROWS - 1)]), {"method": "time"}, {"time": "when"}, "'when' is missing in 1 of 1,500"),
         (table(late=np.arange(ROWS) / 7), {"method": "stratified"}, {}, "stratified needs classes, but target 'late'"),
         (table(late=["rare"] * 2 + ["a", "b"] * 749), {"method": "stratified"}, {}, "class 'rare' has 2 rows"),
