@@ -219,6 +219,8 @@ class Provenance(Record):
     data_fingerprint: str
     splits: dict[Literal["train", "validation", "test"], str]
     """Fingerprints of the rows on each side."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """sha256 of what is read from elsewhere, a tokenizer or a Hugging Face model, by the files' absolute paths."""
 
 
 class Check(Record):

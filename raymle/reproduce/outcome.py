@@ -16,7 +16,10 @@ from raymle.tracking import code, git, origin
 
 
 def source(store: Store, run_id: str, made_of: Provenance, folder: str, target: Path) -> Check:
-    """Unpack the recorded code, and compare it with its digest, its commit, and what is in the spec's folder now."""
+    """Unpack the recorded code, and compare it with its digest, its commit, and what is in the spec's folder now.
+
+    A tokenizer or a Hugging Face model elsewhere must be what it was.
+    """
     try:
         diff = origin.unpack(store, run_id, target)
     except ArtifactError as error:
@@ -24,9 +27,19 @@ def source(store: Store, run_id: str, made_of: Provenance, folder: str, target: 
     names = code.sources(target)
     if code.digest(target, names) != made_of.digest:
         return Check(name="source", verdict="differs", detail="the recorded code is not what its digest says")
+    if other := [told for name, then in made_of.files.items() if (told := _changed(Path(name), then))]:
+        return Check(name="source", verdict="differs", detail=checks.some(other))
     archived = {name: (target / name).read_bytes() for name in names}
     told = f"{len(names)} files, {_commit(made_of, folder, diff, archived)}; {_since(Path(folder), archived)}"
     return Check(name="source", verdict="same", detail=told)
+
+
+def _changed(file: Path, then: str) -> str:
+    """Say that a file is another one than it was; empty when it is not."""
+    if not file.is_file():
+        return f"{file} is not there any more"
+    now = folders.digest(file)["sha256"]
+    return "" if now == then else f"{file} has changed: sha256 {now[:12]}, recorded {then[:12]}"
 
 
 def _commit(made_of: Provenance, folder: str, diff: str, archived: dict[str, bytes]) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raymle.config import Spec
+from raymle.config.model import HUGGING_FACE
 from raymle.errors import ArtifactError
-from raymle.folders import MANIFEST, commit, draft_folder
+from raymle.folders import MANIFEST, commit, digest, draft_folder
 from raymle.records import Provenance, Splits
 from raymle.tracking import code
 
@@ -42,7 +43,7 @@ def _write(draft: Path, spec: Spec, splits: Splits) -> Provenance:
     source = code.source_state(spec.folder, archive=draft / ARCHIVE)
     found = Provenance(
         digest=source.digest, commit=source.commit, dirty=source.dirty, environment=code.environment(),
-        data_fingerprint=splits.data_fingerprint, splits=splits.fingerprints,
+        data_fingerprint=splits.data_fingerprint, splits=splits.fingerprints, files=elsewhere(spec),
     )  # fmt: skip
     (draft / FACTS).write_text(found.model_dump_json(indent=1))
     (draft / "spec.json").write_text(spec.model_dump_json(by_alias=True, indent=1))
@@ -51,6 +52,14 @@ def _write(draft: Path, spec: Spec, splits: Splits) -> Provenance:
     if source.diff:
         (draft / DIFF).write_text(source.diff)
     return found
+
+
+def elsewhere(spec: Spec) -> dict[str, str]:
+    """Return the sha256 of the files that a training reads beside its code and data, by their absolute paths."""
+    model = spec.model.type.removeprefix(HUGGING_FACE) if spec.model.is_hugging_face else None
+    places = [Path(spec.folder, Path(name).expanduser()) for name in (spec.data.text.tokenizer, model) if name]
+    files = [file for place in places for file in (place.iterdir() if place.is_dir() else [place]) if file.is_file()]
+    return {str(file): digest(file)["sha256"] for file in sorted(files)}
 
 
 def unpack(store: "Store", run_id: str, target: Path) -> str:

@@ -53,6 +53,30 @@ def test_code_without_its_digest_is_not_the_same(made):
     assert outcome.source(store, "r", other, str(folder), fresh).verdict == "differs"
 
 
+def test_a_model_that_was_read_from_elsewhere_must_be_the_same(tmp_path):
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "words.json").write_text("{}")
+    spec = Spec.model_validate(
+        {
+            "name": "n",
+            "data": {"source": "d", "target": "y", "text": {"tokenizer": "words.json"}},
+            "model": {"type": f"hf:{tmp_path / 'bert'}"},
+            "folder": str(tmp_path),
+        }
+    )
+    store = open_store(str(tmp_path / "runs"))
+    facts = origin.keep(store, "r", spec, SPLITS)
+    assert outcome.source(store, "r", facts, str(tmp_path), tmp_path / "one").verdict == "same"
+    (tmp_path / "bert" / "model.safetensors").write_bytes(b"other weights")
+    check = outcome.source(store, "r", facts, str(tmp_path), tmp_path / "two")
+    assert check.verdict == "differs"
+    assert "model.safetensors has changed: sha256 " in check.detail
+    (tmp_path / "words.json").unlink()
+    check = outcome.source(store, "r", facts, str(tmp_path), tmp_path / "three")
+    assert "words.json is not there any more" in check.detail
+
+
 @pytest.mark.parametrize(("last", "epochs"), [(2, 2), (None, 5), (5, 5)])
 def test_a_training_ends_where_the_recorded_one_was_stopped(last, epochs):
     def training():
