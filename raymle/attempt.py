@@ -15,7 +15,7 @@ from typing import Literal
 
 from raymle import tracking
 from raymle.config import Spec
-from raymle.config.amount import settled_spec
+from raymle.config.amount import left_open
 from raymle.config.differences import first_difference
 from raymle.errors import ConflictError, RaymleError, SetupError
 from raymle.records import Splits, Status, Trained
@@ -103,8 +103,8 @@ def _other_job(store: Store, earlier: Trained, spec: Spec, kind: Kind) -> str:
     if (earlier.name, earlier.study is not None) != (spec.name, kind == "study"):
         return f"a {'study' if earlier.study else 'run'} of {earlier.name!r}"
     searched = tuple(spec.tune.space) if kind == "study" and spec.tune else ()
-    then, now = shelf.load_spec(store, earlier.run_id), settled_spec(spec, earlier.rows["train"])
-    return first_difference(then, now, but_for=searched)
+    free = (*searched, *left_open(spec.train))
+    return first_difference(shelf.load_spec(store, earlier.run_id), spec, but_for=free)
 
 
 @contextmanager

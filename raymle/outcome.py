@@ -54,7 +54,7 @@ def finalists(store: Store, study_id: str, count: int) -> list[Trained]:
         ArtifactError: no trial left a model, or the prepared data are gone.
     """
     spec, splits = shelf.load_spec(store, study_id), shards.find(store, shelf.splits_of(store, study_id))
-    found = tune.recalled(store, study_id, spec)[:count]
+    found = [] if splits is None else tune.recalled(store, study_id, spec, splits)[:count]
     if splits is None or not found:
         what = "no trial that left a model" if splits else "no prepared data any more"
         raise ArtifactError(f"study {study_id} has {what}", hint="raymle tune with --resume goes on with it")

@@ -40,6 +40,7 @@ def train(
         if earlier:
             return earlier
         begun = resuming.unfinished(store, resume, spec, take_over=take_over) if resume else None
+        spec = resuming.as_begun(store, begun, spec) if begun else spec
         key = keys.of(store, begun) if begun else key
         start = parents.begin(spec, store, begun)
         with runtime.starting(execution) as ray:
@@ -47,8 +48,8 @@ def train(
             clock.lap("prepare")
             evaluate.check(spec.evaluate, spec.promote, splits.data_schema, folder=spec.folder, splits=splits)
             training.fits(spec.model, splits, folder=spec.folder)
+            known = resuming.prepare(store, begun, splits, spec.folder) if begun else set()
             spec = settled_spec(spec, splits.rows["train"])
-            known = resuming.prepare(store, begun, splits, spec) if begun else set()
             with recorded(
                 spec,
                 store,
@@ -92,6 +93,7 @@ def search(
         if earlier:
             return earlier
         begun = resuming.study(store, resume, spec, take_over=take_over) if resume else None
+        spec = resuming.as_begun(store, begun, spec) if begun else spec
         key = keys.held_by(store, begun) if begun else key
         start = parents.begin(spec, store, begun)
         with runtime.starting(execution) as ray:
@@ -101,9 +103,8 @@ def search(
             metric = decisive(spec, splits.data_schema)
             tune.objectives(spec, metric)
             tune.fits(spec, splits)
-            spec = settled_spec(spec, splits.rows["train"])
             if begun:
-                resuming.same_job(store, begun, splits, spec)
+                resuming.same_data(store, begun, splits)
             with recorded(
                 spec, store, splits, kind="study", key=key, execution=execution, clock=clock,
                 resumed=begun, take_over=take_over,

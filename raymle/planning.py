@@ -119,8 +119,9 @@ def _like(schema: Schema) -> Inputs:
 
 
 def _epochs(spec: Spec) -> str:
-    open_to = "train.epochs" in left_open(spec.train)
-    return "as many epochs as suit the rows" if open_to else f"at most {spec.train.epochs} epochs"
+    if "train.epochs" in left_open(spec.train) and not spec.model.is_grown:
+        return "as many epochs as suit the rows"
+    return f"at most {training.most_epochs(spec.train, spec.model)} epochs"
 
 
 def _begun(spec: Spec) -> str:

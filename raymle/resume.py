@@ -11,8 +11,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from raymle import tracking, train
-from raymle.config import Spec
-from raymle.config.amount import left_open
+from raymle.config import Spec, amount
 from raymle.config.differences import first_difference
 from raymle.errors import ConflictError, SecurityError
 from raymle.model import PICKLES
@@ -70,8 +69,8 @@ def study(store: Store, ref: str, spec: Spec, *, take_over: bool = False) -> str
 
 
 def _same_settings(store: Store, run_id: str, spec: Spec, *, but_for: tuple[str, ...]) -> None:
-    """Refuse to go on with other settings; those that follow the rows are compared once these are counted."""
-    free = (*but_for, *left_open(spec.train))
+    """Refuse to go on with other settings; those that follow the rows stay what they were."""
+    free = (*but_for, *amount.left_open(spec.train))
     if differing := first_difference(shelf.load_spec(store, run_id), spec, but_for=free):
         raise ConflictError(
             f"{run_id} was started with other settings: {differing}",
@@ -79,11 +78,16 @@ def _same_settings(store: Store, run_id: str, spec: Spec, *, but_for: tuple[str,
         )
 
 
-def same_job(store: Store, run_id: str, splits: Splits, spec: Spec) -> None:
-    """Make sure that a run or a study goes on with the data that it began with, and trains as much.
+def as_begun(store: Store, run_id: str, spec: Spec) -> Spec:
+    """Return a spec with the numbers that a run or a study began with, where it leaves them to the rows."""
+    return amount.as_begun(spec, shelf.load_spec(store, run_id))
+
+
+def same_data(store: Store, run_id: str, splits: Splits) -> None:
+    """Make sure that a run or a study goes on with the data that it began with.
 
     Raises:
-        ConflictError: they have changed, or it was started with other numbers.
+        ConflictError: they have changed.
     """
     began = shelf.splits_of(store, run_id)
     if began != splits.id:
@@ -91,22 +95,19 @@ def same_job(store: Store, run_id: str, splits: Splits, spec: Spec) -> None:
             f"the data have changed since run {run_id} began: {began} then, {splits.id} now",
             hint="bring them back, or begin anew without --resume",
         )
-    _same_settings(store, run_id, spec, but_for=(*FREE, "evaluate.limits"))
 
 
-def prepare(store: Store, run_id: str, splits: Splits, spec: Spec) -> set[int]:
+def prepare(store: Store, run_id: str, splits: Splits, folder: str) -> set[int]:
     """Make a stopped run ready to go on, say from where, and return the epochs that are recorded already.
 
     Raises:
-        ConflictError: its data have changed, or it was started with other settings.
+        ConflictError: its data have changed.
         ArtifactError: it has checkpoints, and all of them are damaged.
     """
-    same_job(store, run_id, splits, spec)
+    same_data(store, run_id, splits)
     stop.forget(store, run_id)
-    if tracking.has_changed(store, run_id, spec.folder):
-        train.say(
-            f"the code in {spec.folder} has changed since run {run_id} began: what is recorded is the code of then"
-        )
+    if tracking.has_changed(store, run_id, folder):
+        train.say(f"the code in {folder} has changed since run {run_id} began: what is recorded is the code of then")
     train.say(f"run {run_id} goes on from {position(store, run_id)}")
     return recorded(store, run_id)
 

@@ -65,7 +65,7 @@ def worker(config: dict[str, Any]) -> None:
     train = Arrays(numbers, np.zeros((len(numbers), 0), np.int32), target, np.arange(len(numbers)))
     model = ModelConfig(type="mlp", params={"hidden": [config["width"]] * 3, "dropout": 0.0})
     module = build(model, Inputs(numbers=numbers.shape[1], categories=()), 2)
-    plan = TrainConfig(batch_size=BATCH, workers=2)
+    plan = TrainConfig(epochs=1, batch_size=BATCH, workers=2)
     learner = Learner(module, plan, Objective("classification", "accuracy", outputs=2), world, rows=len(numbers))
     marks = {"driver": config["driver"], "ray": config["ray"], "entered": entered, "imported": imported}
     seat = Seat(config["socket"], joined=joined, **marks)

@@ -5,6 +5,8 @@ from math import ceil
 from raymle.config.spec import Spec
 from raymle.config.train import AUTO, TrainConfig
 
+NAMES = ("batch_size", "epochs")
+"""Settings that may follow the rows."""
 LEAST_BATCH, MOST_BATCH = 32, 1024
 STEPS_PER_EPOCH, STEPS = 100, 1500
 """How many steps an epoch and a training shall have about; enough for the packaged sets of `benchmarks/quality.py`."""
@@ -29,7 +31,13 @@ def settled_spec(spec: Spec, rows: int) -> Spec:
 
 def left_open(train: TrainConfig) -> tuple[str, ...]:
     """Return the dotted paths of what follows the rows."""
-    return tuple(f"train.{name}" for name in ("batch_size", "epochs") if getattr(train, name) == AUTO)
+    return tuple(f"train.{name}" for name in NAMES if getattr(train, name) == AUTO)
+
+
+def as_begun(spec: Spec, begun: Spec) -> Spec:
+    """Return a spec with what an earlier attempt began with in place of ``auto``."""
+    there = {name: getattr(begun.train, name) for name in NAMES if getattr(spec.train, name) == AUTO}
+    return spec.model_copy(update={"train": spec.train.model_copy(update=there)})
 
 
 def _batch(rows: int) -> int:

@@ -11,7 +11,11 @@ AUTO = 0
 
 
 def _by_rows(value: object, number: ValidatorFunctionWrapHandler) -> int:
-    found: int = AUTO if value == "auto" else number(value)
+    if isinstance(value, str) and not value.isdecimal():
+        if value != "auto":
+            raise ValueError(f"{value!r} is neither a whole number nor auto")
+        return AUTO
+    found: int = number(value)
     return found
 
 

@@ -136,10 +136,15 @@ def sides(found: Sides, config: SplitConfig, drawn: Hashes) -> None:
     for place, name in enumerate(SIDES):
         asked = getattr(config.fractions, name) > 0 if config.method != "column" else place < 2
         if asked and not counts[place]:
-            told, hint = "", "use more rows, other fractions, or split.method=stratified"
-            if config.method in {"hash", "stratified", "group"} and (different := len(np.unique(drawn))) < len(found):
-                told = f"; equal rows stay on one side, and without repeats there are {different:,}"
-                hint = "use more rows, or name data.key if equal rows are different things"
-                if config.method == "group":
-                    told, hint = f" of {different:,} groups", "use more groups, or other fractions"
+            told, hint = _why_empty(config, len(found), len(np.unique(drawn)))
             raise DataError(f"split method {config.method} leaves no {name} rows of {len(found):,}{told}", hint=hint)
+
+
+def _why_empty(config: SplitConfig, rows: int, different: int) -> tuple[str, str]:
+    """Say what goes together, where that is most of the rows, and what to do."""
+    if config.method == "group":
+        return f" of {different:,} groups", "use more groups, or other fractions"
+    if config.method in {"hash", "stratified"} and different < rows / 2:
+        told = f"; equal rows stay on one side, and without repeats there are {different:,}"
+        return told, "use more rows, or name data.key if equal rows are different things"
+    return "", "use more rows, other fractions, or split.method=stratified"

@@ -16,7 +16,7 @@ from raymle.data import rewindowed, words_of
 from raymle.data.casts import ARROW
 from raymle.data.identity import identity
 from raymle.data.image_files import PATH, files_of, stored
-from raymle.data.places import filesystem
+from raymle.data.places import filesystem, name_of
 from raymle.data.prepare import apply_all
 from raymle.data.schema import missing
 from raymle.data.source import Source, batches, resolve, row_bytes
@@ -65,7 +65,7 @@ class Job:
     def keys(self) -> list[pa.Field]:
         """The output's columns that come from the source."""
         names = {*self.contents.data_schema.named("key"), *carried(self.source)}
-        return [field for field in self.columns if field.name in names and field.name in self.names]
+        return [field for field in self.columns if field.name in names]
 
     @property
     def is_typed(self) -> bool:
@@ -105,7 +105,7 @@ def job(bundle: Path, source: "str | pa.Table | pd.DataFrame", output: str | Pat
     if contents.data_schema.series:
         found, _, told = rewindowed(origin, contents.data_schema)
     visible = _transformed(contents, found, bundle) if contents.transforms else found.columns.names
-    names, columns = _read(contents, found, visible), _written(contents, found, visible)
+    names, columns = _read(contents, found, visible), _written(contents, found, visible, _places(found, source))
     place = located(output, origin)
     cut = chunks(found)
     plan = {
@@ -147,15 +147,15 @@ def carried(source: Source) -> list[str]:
     return [name for name in source.aside if name == PATH]
 
 
-def _written(contents: Contents, source: Source, visible: list[str]) -> pa.Schema:
-    """Return the output's columns: keys or where each row is, prediction, and each class's probability.
+def _written(contents: Contents, source: Source, visible: list[str], places: list[pa.Field]) -> pa.Schema:
+    """Return the output's columns: keys, or else the row's place; prediction, and each class's probability.
 
     Raises:
         UsageError: two have the same name.
     """
     schema = contents.data_schema
     named = dict.fromkeys([*schema.named("key"), *carried(source)])
-    keys = [pa.field(name, _key_type(contents, source, name)) for name in named if name in visible] or _places(source)
+    keys = [pa.field(name, _key_type(contents, source, name)) for name in named if name in visible] or places
     kind = pa.dictionary(pa.int32(), pa.string()) if schema.classes else pa.float64()
     chances = [pa.field(f"probability_{each}", pa.float64()) for each in schema.classes]
     fields = [*keys, pa.field("prediction", kind), *chances]
@@ -165,9 +165,10 @@ def _written(contents: Contents, source: Source, visible: list[str]) -> pa.Schem
     return pa.schema(fields)
 
 
-def _places(source: Source) -> list[pa.Field]:
-    files = [pa.field(FILE, pa.dictionary(pa.int32(), pa.string()))] if len(source.files) > 1 else []
-    return [*files, pa.field(ROW, pa.int64())]
+def _places(found: Source, source: "str | pa.Table | pd.DataFrame") -> list[pa.Field]:
+    """Return the columns that say where a row is; a glob or a folder may have one file today and two tomorrow."""
+    is_one = not found.files or (isinstance(source, str) and name_of(source) == name_of(found.files[0]))
+    return [*([] if is_one else [pa.field(FILE, pa.dictionary(pa.int32(), pa.string()))]), pa.field(ROW, pa.int64())]
 
 
 def _key_type(contents: Contents, source: Source, name: str) -> pa.DataType:

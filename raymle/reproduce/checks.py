@@ -127,7 +127,7 @@ def why_free(trained: Trained, environment: Check, machine: Check, *, gpus: floa
     reasons = {
         "several workers": trained.workers > 1,
         "a GPU": gpus > 0,
-        "other packages": environment.verdict == "differs",
+        "another raymle or other packages": environment.verdict == "differs",
         "another machine": machine.verdict != "same",
     }
     return next((reason for reason, holds in reasons.items() if holds), "")

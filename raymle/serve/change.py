@@ -13,7 +13,7 @@ from raymle.store import Store
 
 REMOTE = 5
 """How many times as long replicas take to look into an object store."""
-ANSWER_S, SILENT_S, SETTLED_S, LOOK_S, MOST_S = 3.0, 12.0, 2.5, 0.25, 55.0
+ANSWER_S, SILENT_S, SETTLED_S, LOOK_S, MOST_S = 3.0, 12.0, 2.5, 0.25, 60.0
 """How long a server may take to say that it lives, and its replicas to stir; how long after the last answer all of
 them are heard; how often the history is read; and when a change is given up."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from raymle.store import Store
 
 FACTS, ARCHIVE, DIFF = "provenance.json", "source.zip", "uncommitted.diff"
+HUGGING_FACE_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json")
 
 
 def folder(run_id: str) -> str:
@@ -56,10 +57,15 @@ def _write(draft: Path, spec: Spec, splits: Splits) -> Provenance:
 
 def elsewhere(spec: Spec) -> dict[str, str]:
     """Return the sha256 of the files that a training reads beside its code and data, by their absolute paths."""
-    model = spec.model.type.removeprefix(HUGGING_FACE) if spec.model.is_hugging_face else None
-    places = [Path(spec.folder, Path(name).expanduser()) for name in (spec.data.text.tokenizer, model) if name]
-    files = [file for place in places for file in (place.iterdir() if place.is_dir() else [place]) if file.is_file()]
-    return {str(file): digest(file)["sha256"] for file in sorted(files)}
+    files = [_at(spec.data.text.tokenizer, spec)] if spec.data.text.tokenizer else []
+    if spec.model.is_hugging_face:
+        folder = _at(spec.model.type.removeprefix(HUGGING_FACE), spec)
+        files += sorted(each for pattern in HUGGING_FACE_FILES for each in folder.glob(pattern))
+    return {str(file): digest(file)["sha256"] for file in files if file.is_file()}
+
+
+def _at(name: str, spec: Spec) -> Path:
+    return Path(spec.folder, Path(name).expanduser())
 
 
 def unpack(store: "Store", run_id: str, target: Path) -> str:

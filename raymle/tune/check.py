@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from raymle import loader, train
 from raymle.config import Spec, TuneConfig
+from raymle.config.amount import settled, settled_spec
 from raymle.errors import SpecError, UsageError
 from raymle.measure import metrics, prices
 from raymle.records import Splits
@@ -66,9 +68,14 @@ def varied(spec: Spec, tree: Mapping[str, Node]) -> list[Spec]:
     return [loader.override(spec, {path: value}) for path, value in space.probes(tree)]
 
 
-def most_epochs(spec: Spec) -> int:
+def trial_spec(spec: Spec, values: Mapping[str, Any], rows: int) -> Spec:
+    """Return the spec of one trial, by what it varies and the number of train rows."""
+    return settled_spec(loader.override(spec, values), rows)
+
+
+def most_epochs(spec: Spec, rows: int) -> int:
     """Return how many epochs a trial has at most."""
-    return train.most_epochs(spec.train, spec.model)
+    return train.most_epochs(settled(spec.train, rows), spec.model)
 
 
 def objectives(spec: Spec, metric: str) -> dict[str, bool]:

@@ -48,13 +48,16 @@ def alike(waiting: Sequence[Attempt], most: int) -> list[Attempt]:
     return (same or [*waiting[:1]])[:most]
 
 
-def of(spec: Spec, config: TuneConfig, space: Mapping[str, Node], *, store: Store, study: Run, **plan: Any) -> Setting:
+def of(
+    spec: Spec, config: TuneConfig, space: Mapping[str, Node], *, rows: int, store: Store, study: Run, **plan: Any
+) -> Setting:
     """Bind a study to its storage and its tracked runs.
 
     Args:
         spec: What the trials vary.
         config: The search.
         space: Its ranges.
+        rows: How many train rows there are.
         store: Where trials are kept.
         study: The study's own run; each trial's is its child.
         plan: The rest of a Setting's fields.
@@ -63,7 +66,7 @@ def of(spec: Spec, config: TuneConfig, space: Mapping[str, Node], *, store: Stor
     return Setting(
         config=config,
         space=space,
-        most_epochs=lambda values: most_epochs(loader.override(spec, values)),
+        most_epochs=lambda values: most_epochs(loader.override(spec, values), rows),
         new_id=tracking.new_id,
         open_run=lambda run_id, number: _child(spec, store, study, run_id, number),
         known=lambda run_id: tracking.recorded_steps(store, run_id, metric),

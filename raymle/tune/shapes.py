@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from raymle import loader, train
+from raymle import train
 from raymle.config import Spec
 from raymle.data import shards
 from raymle.records import Splits
 from raymle.tune import capacity
+from raymle.tune.check import trial_spec
 
 
 def shaper(spec: Spec, splits: Splits, *, group: int) -> Callable[[Mapping[str, Any]], str | None]:
@@ -24,21 +25,21 @@ def shaper(spec: Spec, splits: Splits, *, group: int) -> Callable[[Mapping[str, 
     def shape(values: Mapping[str, Any]) -> str | None:
         if not is_table:
             return None
-        trial = loader.override(spec, values)
-        if train.why_not(trial.train, trial.model):
+        varied = trial_spec(spec, values, splits.rows["train"])
+        if train.why_not(varied.train, varied.model):
             return None
-        name = train.shape_of(trial.train, trial.model)
+        name = train.shape_of(varied.train, varied.model)
         if name not in known:
-            known[name] = _pays(trial, splits)
+            known[name] = _pays(varied, splits)
         return name if known[name] else None
 
     return shape
 
 
-def _pays(trial: Spec, splits: Splits) -> bool:
+def _pays(spec: Spec, splits: Splits) -> bool:
     from raymle.model.build import build
 
     outputs = max(1, len(splits.data_schema.classes))
-    module = build(trial.model, shards.load_transform(splits).inputs, outputs, folder=trial.folder)
+    module = build(spec.model, shards.load_transform(splits).inputs, outputs, folder=spec.folder)
     weights = sum(weight.numel() for weight in module.parameters())
-    return capacity.pays(weights, min(trial.train.batch_size, splits.rows["train"]))
+    return capacity.pays(weights, min(spec.train.batch_size, splits.rows["train"]))

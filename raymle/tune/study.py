@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
-from raymle import loader
 from raymle import train as training
 from raymle.ancestry import Parent
 from raymle.config import Spec, TuneConfig
@@ -15,7 +14,7 @@ from raymle.store import Store
 from raymle.tracking import Run
 from raymle.tune import capacity, space
 from raymle.tune.attempts import Attempt, ranked
-from raymle.tune.check import most_epochs, objectives, varied
+from raymle.tune.check import most_epochs, objectives, trial_spec, varied
 from raymle.tune.progress import Progress
 from raymle.tune.samplers import PICKLING
 from raymle.tune.shapes import shaper
@@ -85,7 +84,9 @@ def search(
     progress = book.progress()
     if not any(attempt.fitted for attempt in book.ended):
         write_report(store, run.id, progress, name=spec.name)  # it says why
-    return Searched(book.record(run.id), [_candidate(each, spec) for each in book.candidates()], progress)
+    return Searched(
+        book.record(run.id), [_candidate(each, work.varied(each.values)) for each in book.candidates()], progress
+    )
 
 
 def _open(
@@ -106,7 +107,7 @@ def _open(
     if config.algorithm == "grid":
         config = config.model_copy(update={"trials": storage.queue(studies, space.grid(tree), most=config.trials)})
     given = setting.of(
-        spec, config, tree, store=store, study=run, objectives=goals, room=room,
+        spec, config, tree, rows=splits.rows["train"], store=store, study=run, objectives=goals, room=room,
         shape=shaper(spec, splits, group=room.group),
         per_hour=len(nodes) * (prices.per_hour(spec.cluster.node, spec.cluster.dollars_per_hour) or 0.0),
     )  # fmt: skip
@@ -148,13 +149,14 @@ def warm() -> None:
     from raymle.tune import alone, conduct, report  # noqa: F401
 
 
-def recalled(store: Store, study_id: str, spec: Spec) -> list[Candidate]:
+def recalled(store: Store, study_id: str, spec: Spec, splits: Splits) -> list[Candidate]:
     """Return the trials of a study that left a model, best first; no Ray is needed, and the study may go on.
 
     Args:
         store: The storage.
         study_id: The study's run.
         spec: What its trials vary.
+        splits: What they trained on.
     """
     from raymle.tune import setting, storage
 
@@ -167,7 +169,8 @@ def recalled(store: Store, study_id: str, spec: Spec) -> list[Candidate]:
             attempt.restore(ended)
             found.append(attempt)
     up = bool(found) and studies[-1].directions[0].name == "MAXIMIZE"
-    return [_candidate(attempt, spec) for attempt in ranked(found, is_maximised=up)]
+    rows = splits.rows["train"]
+    return [_candidate(each, trial_spec(spec, each.values, rows)) for each in ranked(found, is_maximised=up)]
 
 
 def trial_runs(store: Store, study_id: str) -> list[str]:
@@ -191,7 +194,7 @@ def _work(config: TuneConfig, spec: Spec, splits: Splits, goals: Mapping[str, bo
     from raymle.tune.work import Work
 
     metric = next(iter(goals))
-    most = max(most_epochs(each) for each in [spec, *varied(spec, space.parse(config.space))])
+    most = max(most_epochs(each, splits.rows["train"]) for each in [spec, *varied(spec, space.parse(config.space))])
     return Work(
         spec=spec, splits=splits, metric=metric, is_maximised=goals[metric], fit=train or training.fit,
         most_epochs=most, pauses=config.scheduler in capacity.PAUSING and most > 1,
@@ -214,4 +217,4 @@ def _halving(book: "Book", *, most_epochs: int) -> "Halving | None":
 def _candidate(attempt: Attempt, spec: Spec) -> Candidate:
     assert attempt.fitted is not None
     facts = {**attempt.fitted.metrics, **attempt.facts()}
-    return Candidate(attempt.run_id, loader.override(spec, attempt.values), attempt.fitted, attempt.history, facts)
+    return Candidate(attempt.run_id, spec, attempt.fitted, attempt.history, facts)

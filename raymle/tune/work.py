@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raymle import loader
 from raymle.ancestry import Parent
 from raymle.config import Spec
 from raymle.data import shards
 from raymle.errors import WorkError
 from raymle.records import Epoch, Fitted, Splits
 from raymle.store import Store, open_store
+from raymle.tune.check import trial_spec
 
 Epochs = Generator[Epoch, Any, Fitted]
 Fit = Callable[..., Epochs]
@@ -41,7 +41,7 @@ class Work:
 
     def varied(self, values: Mapping[str, Any]) -> Spec:
         """Return the spec of one trial."""
-        return loader.override(self.spec, values)
+        return trial_spec(self.spec, values, self.splits.rows["train"])
 
     def out(self, run_id: str) -> Path:
         """Return where a trial's bundle appears."""

@@ -7,6 +7,7 @@ import pytest
 
 import raymle
 from raymle import comparing, removal, tune
+from raymle.data import shards
 from raymle.errors import SetupError
 from raymle.reproduce.scratch import scratch
 from raymle.store import open_store
@@ -75,7 +76,8 @@ def test_a_study_in_a_bucket_goes_on_from_another_machine(home):
     assert raymle.Run.open(second.record.study.id, storage=storage).id == second.id
     store = open_store(storage)
     assert b"far" in store.read(f"studies/{second.record.study.id}/study.html")
-    facts = [found.facts for found in tune.recalled(store, second.record.study.id, second.spec)]
+    splits = shards.find(store, second.record.splits_id)
+    facts = [found.facts for found in tune.recalled(store, second.record.study.id, second.spec, splits)]
     assert len(facts) == 6
     assert all(each["size_mb"] > 0 for each in facts)
 

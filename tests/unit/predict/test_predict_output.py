@@ -101,3 +101,18 @@ def test_transforms_that_make_columns_and_no_rows(tmp_path):
         done = predict(bundle, str(tmp_path / "in.parquet"), tmp_path / "out.parquet")
         assert pq.read_table(done.output).column_names == ["id", "prediction", "probability_no", "probability_yes"]
         assert done.rows == count
+
+
+def test_a_key_that_a_transform_makes_is_written_and_no_row_number_in_its_place(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import pyarrow as pa\n"
+        "def named(table):\n"
+        "    if 'id' in table.schema.names:\n"
+        "        return table\n"
+        "    return table.append_column('id', pa.array([f'made {each}' for each in table['amount'].to_pylist()]))\n"
+    )
+    bundle = make(tmp_path, transforms=("mine:named",))
+    table = rows(5).drop(["id"])
+    written = pq.read_table(predict(bundle, table, tmp_path / "out.parquet").output)
+    assert written["id"].to_pylist() == [f"made {each}" for each in table["amount"].to_pylist()]
+    assert "row" not in written.column_names

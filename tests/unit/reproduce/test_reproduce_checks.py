@@ -115,7 +115,7 @@ def test_weights_must_be_equal_unless_something_excuses_them():
     same, other = checks.environment(HERE, HERE), checks.environment(HERE, with_packages(torch="3"))
     here = checks.machine(HERE, HERE)
     assert checks.why_free(TRAINED, same, here, gpus=0) == ""
-    assert checks.why_free(TRAINED, other, here, gpus=0) == "other packages"
+    assert checks.why_free(TRAINED, other, here, gpus=0) == "another raymle or other packages"
     assert checks.why_free(TRAINED, same, here, gpus=1) == "a GPU"
     assert checks.why_free(TRAINED.model_copy(update={"workers": 2}), same, here, gpus=0) == "several workers"
     assert checks.weights(1e-9, free="").verdict == "differs"
