@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, final
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from raymle.config.train import TrainConfig
 from raymle.records import Epoch, Metrics
@@ -54,6 +54,12 @@ class Best:
         self.weights = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
         self.epoch, self.metrics, self.rank = self.epochs, metrics, rank
         return True
+
+    def give(self, module: nn.Module) -> bool:
+        """Put the best weights into a network, and say whether there are any."""
+        if self.weights:
+            module.load_state_dict(self.weights)
+        return bool(self.weights)
 
     def count(self, module: Weighty, metrics: Metrics, rank: float, *, step: int, warnings: list[str]) -> Epoch:
         """Count an epoch that ended with a step, and return its report; the first one's warnings are kept."""

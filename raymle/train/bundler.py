@@ -70,13 +70,11 @@ class Bundler:
         models.save(out, keep, transform=self.transform, network=network, code=self.code)
 
     def finish(self, module: nn.Module, best: Best, train: TrainConfig, out: Path) -> Fitted:
-        """Give a network its best weights and say how it was trained; the bundle is yet to be saved.
+        """Say how a network, which has its best weights, was trained; the bundle is yet to be saved.
 
         Raises:
             WorkError: the training had to stop; its last good weights are kept beside the bundle's place.
         """
-        if best.weights:
-            module.load_state_dict(best.weights)
         if best.problem:
             raise self._stopped(module, best, out.with_name("last-good"))
         weights = sum(weight.numel() for weight in module.parameters())

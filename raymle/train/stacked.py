@@ -67,6 +67,8 @@ def fit(
     members = [replace(each, train=settled(each.train, splits.rows["train"])) for each in members]
     first = members[0]
     bundler = Bundler.of(first.train, first.model, splits, metric=metric, folder=folder, transforms=transforms)
+    if not bundler.contents.inputs.is_table:
+        raise UsageError("a stack trains over numbers and categories alone", hint="train each by itself")
     courses = begin(members, bundler)
     stack = Stack(
         [course.module for course in courses],
@@ -118,6 +120,7 @@ def finish(courses: Sequence[Course], members: Sequence[Member], bundler: Bundle
 def end(course: Course, out: Path, bundler: Bundler) -> Fitted | str:
     """Save a network's best weights as a bundle; say what was made, or why the training failed."""
     started = time.monotonic()
+    course.best.give(course.module)
     try:
         fitted = bundler.finish(course.module, course.best, course.train, out)
         bundler.save(out, course.module, fitted.metrics)

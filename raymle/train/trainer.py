@@ -116,10 +116,12 @@ def _network(
     if best.is_stopped:
         raise KeyboardInterrupt
     module = task.module()
+    is_given = best.give(module)
+    told = threshold.settle(module, task) if is_given and task.objective.anomaly else ()
     fitted = bundler.finish(module, best, task.train, out)
     if not task.objective.anomaly:
         return module, fitted
-    told, weights = threshold.settle(module, task), fitted.parameters or forest.leaves(module)
+    weights = fitted.parameters or forest.leaves(module)
     return module, fitted.model_copy(update={"parameters": weights, "warnings": (*fitted.warnings, *told)})
 
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from helpers import drain
@@ -13,11 +14,12 @@ from small_table import splits as splits
 from torch import nn
 
 from raymle import model, train
-from raymle.config import ModelConfig, TrainConfig
-from raymle.data import shards
+from raymle.config import DataConfig, ModelConfig, SplitConfig, TrainConfig
+from raymle.data import prepare, shards
 from raymle.errors import SpecError, UsageError, WorkError
 from raymle.measure import metrics
 from raymle.model.build import build
+from raymle.store import open_store
 from raymle.train import order
 from raymle.train.bundler import Bundler
 from raymle.train.optimizer import factor
@@ -330,6 +332,11 @@ def test_a_stack_of_what_does_not_belong_together_is_refused(splits, tmp_path):
         next(train.fit_stack(mixed, splits, metric="roc_auc", folder="."))
     with pytest.raises(UsageError, match="dropout"):
         next(train.fit_stack(members([one], tmp_path, ModelConfig()), splits, metric="roc_auc", folder="."))
+    texts = pa.table({"words": [f"row {row} says so many words" for row in range(200)], "y": ["a", "b"] * 100})
+    data = DataConfig(source="t", target="y", types={"words": "text"})
+    read = prepare(data, SplitConfig(), open_store(str(tmp_path / "store")), folder=".", source=texts)
+    with pytest.raises(UsageError, match="over numbers and categories alone"):
+        next(train.fit_stack(members([one], tmp_path), read, metric="roc_auc", folder="."))
 
 
 def test_a_member_and_what_is_told_travel_between_processes(splits, tmp_path):

@@ -3,16 +3,20 @@
 from pathlib import Path
 
 import lightgbm
+import numpy as np
+import pyarrow as pa
 import pytest
 from safetensors.torch import load_file
 from torch import nn
 
+import raymle
 from raymle import model, train
 from raymle.config import ModelConfig, TrainConfig
 from raymle.errors import RaymleError, SpecError, UsageError, WorkError
 from raymle.records import Epoch
 from raymle.train.best import Best
 from raymle.train.display import display, line
+from raymle.train.task import run
 
 
 def test_what_comes_later_is_refused_in_a_sentence():
@@ -154,3 +158,26 @@ def test_of_epochs_with_the_same_metric_the_one_with_the_lowest_loss_is_kept():
     kept = [best.take(module, {"validation_loss": loss}, 1.0) for loss in losses]
     assert kept == [True, True, False]
     assert (best.epoch, best.epochs) == (2, 3)
+
+
+def test_the_last_good_weights_of_an_anomaly_training_have_a_threshold(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    odd = draw.random(400) < 0.1
+    table = pa.table({"amount": np.where(odd, 9.0, 3.0) + draw.normal(size=400), "odd": np.where(odd, "yes", "no")})
+
+    def diverges(*given):
+        best = yield from run(*given)
+        best.problem = "the loss is not finite"
+        return best
+
+    monkeypatch.setattr("raymle.train.trainer.run", diverges)
+    experiment = raymle.Experiment(
+        name="odd", data=table, target="odd", task="anomaly", model={"type": "autoencoder"},
+        storage="runs",
+    )  # fmt: skip
+    with pytest.raises(WorkError, match=r"the weights of epoch \d+ are in"):
+        experiment.train()
+    kept = model.load(next((tmp_path / "runs" / "runs").glob("*/last-good")))
+    said = kept.predict_table(table.drop(["odd"]))["prediction"].to_pylist()
+    assert 10 < said.count("yes") < 200
