@@ -213,12 +213,19 @@ def _warnings(layers: tuple[Layer, ...], module: nn.Module, source: Source, tran
         yield f"{source.name} says nothing of columns, words and classes: its weights are taken by their places"
     elif not anatomy(module, 0).first and (told := _other_inputs(transform, source.transform)):
         yield f"{told} differ from those of {source.name}, and this model takes its inputs by their places"
+    ours, theirs = _tokenizers(transform), _tokenizers(source.transform)
+    if ours and theirs and ours != theirs:
+        yield f"another tokenizer reads the texts than those of {source.name}: its codes stand for other words"
     names, table = {*module.state_dict()}, anatomy(module, 0).table.partition("{}")[0]
     unused = layers_of(name for name in source.tensors if name not in names and not (table and name.startswith(table)))
     if unused:
         yield f"layers of {source.name} that this model does not have: {some(unused)}"
     if still := layers_of(layer.name for layer in layers if layer.origin == "partly" and not layer.since):
         yield f"what is new in frozen layers is never learned: {some(still)}"
+
+
+def _tokenizers(side: Transform | None) -> set[str]:
+    return {each.tokenizer for each in side.texts} if side else set()
 
 
 def _other_inputs(ours: Transform, theirs: Transform) -> str:

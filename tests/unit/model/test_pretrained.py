@@ -1,5 +1,7 @@
 """First weights from another network: what belongs where, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,6 +13,7 @@ from torch import nn
 from raymle.ancestry import Parent
 from raymle.config import ModelConfig
 from raymle.config.train import PretrainedConfig
+from raymle.data.texts import Text
 from raymle.data.transform import Category, Number, Transform
 from raymle.errors import SpecError
 from raymle.model import Contents, pretrained
@@ -268,6 +271,16 @@ def test_what_is_new_in_a_frozen_layer_is_told():
     from_, _ = source(transform({"x": (0.0, 1.0)}), mlp())
     record, _ = start(transform({"x": (0.0, 1.0), "y": (0.0, 1.0)}), mlp(), from_, trainable=["layers.4"])
     assert any("never learned: layers.0" in text for text in record.warnings)
+
+
+def test_another_tokenizer_is_told():
+    hashed = replace(transform({}), texts=(Text(column="words", length=4, vocabulary=16),))
+    pieces = replace(hashed, texts=(Text(column="words", length=4, vocabulary=16, tokenizer="{}"),))
+    model = ModelConfig(type="mlp", params={"hidden": [8], "dropout": 0.0})
+    from_, _ = source(hashed, model)
+    assert not start(hashed, model, from_)[0].warnings
+    record, _ = start(pieces, model, from_)
+    assert any("another tokenizer" in text for text in record.warnings)
 
 
 class Users(nn.Module):
