@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "int": "a whole number",
+    "count": "a whole number or auto",
     "float": "a number",
     "string": "text",
     "bool": "true or false",

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainSerializer, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic_core import PydanticCustomError
 
 from raymle.config.base import Reference, Section
 
@@ -13,7 +14,7 @@ AUTO = 0
 def _by_rows(value: object, number: ValidatorFunctionWrapHandler) -> int:
     if isinstance(value, str) and not value.isdecimal():
         if value != "auto":
-            raise ValueError(f"{value!r} is neither a whole number nor auto")
+            raise PydanticCustomError("count_type", "should be a whole number or auto")
         return AUTO
     found: int = number(value)
     return found
