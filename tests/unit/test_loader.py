@@ -174,10 +174,14 @@ def test_a_scalar_means_what_it_looks_like(text: str, value: object) -> None:
     assert document.value(text) == value
 
 
-words = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]))  # JSON escapes the rest in pairs
+letters = st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"])  # JSON escapes the rest in pairs
+words, names = (
+    st.text(letters),
+    st.text(letters, max_size=150),
+)  # a key of YAML has at most 1,024 characters, an escape 6
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
     max_leaves=10,
 )
 
