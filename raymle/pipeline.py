@@ -38,6 +38,7 @@ def train(
     execution = place(spec, locate(spec, source), needs_ray=why_ray(spec))
     with resuming.own_signals(), untouched(spec.storage) as store, once(store, key, spec, "run") as earlier:
         if earlier:
+            training.say(f"run {earlier.run_id} was made with this key: nothing is done again")
             return earlier
         begun = resuming.unfinished(store, resume, spec, take_over=take_over) if resume else None
         spec = resuming.as_begun(store, begun, spec) if begun else spec
@@ -91,6 +92,7 @@ def search(
     execution = place(spec, locate(spec, source), needs_ray="a search runs on Ray Tune")
     with untouched(spec.storage) as store, once(store, key, spec, "study") as earlier:
         if earlier:
+            training.say(f"run {earlier.run_id} was made with this key: nothing is done again")
             return earlier
         begun = resuming.study(store, resume, spec, take_over=take_over) if resume else None
         spec = resuming.as_begun(store, begun, spec) if begun else spec

@@ -159,7 +159,7 @@ def advice(spec: Spec, splits: Splits) -> tuple[str, ...]:
     if rows["test"] < spec.promote.min_fresh_rows:
         told.append(
             f"{rows['test']:,} test rows are fewer than promote.min_fresh_rows, {spec.promote.min_fresh_rows:,}: "
-            "no score on them can promote"
+            "no score on them can promote; seal more, or train with a lower number before any score"
         )
     steps = spec.train.epochs * ceil(rows["train"] / spec.train.batch_size)
     if not (spec.model.is_grown or spec.train.loop) and steps < FEW_STEPS:

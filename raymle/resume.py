@@ -80,7 +80,12 @@ def _same_settings(store: Store, run_id: str, spec: Spec, *, but_for: tuple[str,
 
 def as_begun(store: Store, run_id: str, spec: Spec) -> Spec:
     """Return a spec with the numbers that a run or a study began with, where it leaves them to the rows."""
-    return amount.as_begun(spec, shelf.load_spec(store, run_id))
+    made = amount.as_begun(spec, shelf.load_spec(store, run_id))
+    now_open = amount.left_open(made.train)
+    if kept := [path for path in amount.left_open(spec.train) if path not in now_open]:
+        numbers = " ".join(f"{path}={getattr(made.train, path.partition('.')[2])}" for path in kept)
+        train.say(f"{run_id} goes on with {numbers}, as it began")
+    return made
 
 
 def same_data(store: Store, run_id: str, splits: Splits) -> None:

@@ -81,6 +81,8 @@ def trained(run: "api.Run", *, as_json: bool) -> Answer:
     """Answer with a trained model."""
     record, where = run.record, "" if run.storage == usual_home() else f" --storage {run.storage}"
     next_steps = f"next: raymle score {record.run_id}{where}    or: raymle runs show {record.run_id}{where}"
+    if record.rows["test"] < run.spec.promote.min_fresh_rows:
+        next_steps = f"next: raymle runs show {record.run_id}{where}    (a score could not promote it)"
     if not record.rows["test"]:
         next_steps = f"next: raymle runs show {record.run_id}{where}    (no rows are sealed: there is no final score)"
     note = "\n".join([*(f"warning: {each}" for each in record.warnings), next_steps])

@@ -50,7 +50,10 @@ def judge(
     if champion:
         why += _beaten(shared, run_id, champion, metric)
     if why == _too_few(config, shared) and why:
-        return refusal(why[0], "Gather more rows, seal a larger share of them, or lower promote.min_fresh_rows")
+        return refusal(
+            why[0],
+            "Gather more rows or seal a larger share of them; a lower promote.min_fresh_rows is for rows not yet spent",
+        )
     return refusal("; ".join(why), "Improve the model, then score it on fresh rows") if why else Verdict(passed=True)
 
 

@@ -82,9 +82,11 @@ def sources(root: Path) -> list[str]:
 
 
 def environment_lock() -> list[str]:
-    """Return every installed package as ``name==version``, sorted."""
-    parsed = [dist.metadata for dist in importlib.metadata.distributions()]  # each access parses the file again
-    return sorted({f"{found['Name']}=={found['Version']}" for found in parsed if found["Name"]})
+    """Return every installed package as ``name==version``, sorted; not those that Ray brings for itself."""
+    places = [place for place in sys.path if "thirdparty_files" not in place]
+    found = importlib.metadata.distributions(path=places)
+    parsed = [each.metadata for each in found]  # each access parses the file again
+    return sorted({f"{each['Name']}=={each['Version']}" for each in parsed if each["Name"]})
 
 
 def environment() -> Environment:

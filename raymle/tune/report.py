@@ -65,7 +65,8 @@ def render(study: "optuna.Study", progress: Progress, *, name: str) -> str:
 def _facts(progress: Progress) -> Iterator[tuple[str, str, str]]:
     """Yield the title of each fact, its number, and what is small under it."""
     found, first = counts(progress), best(progress)
-    saved, all_epochs = epochs_saved(progress), sum(row.most_epochs for row in progress.rows)
+    saved = epochs_saved(progress)
+    all_epochs = saved + sum(row.epochs for row in progress.rows)
     ends = [(found["finished"], "finished"), (found["stopped"], "stopped early"), (found["failed"], "failed")]
     limit = "" if progress.max_dollars is None else f"of ${progress.max_dollars:,.2f}"
     yield f"best {progress.metric}", number(first.score if first else None), f"trial {first.number}" if first else ""

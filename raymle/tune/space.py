@@ -86,7 +86,7 @@ def parse(space: Mapping[str, Any]) -> dict[str, Node]:
     if not space:
         raise SpecError(
             "tune.space is empty: there is nothing to search",
-            hint="add train.optimizer.learning_rate=loguniform:1e-4:1e-1, say",
+            hint="add train.optimizer.learning_rate=loguniform:1e-4:1e-1, say; with --resume, the ranges of the study",
         )
     for path in space:
         _check_path(path, space)

@@ -41,6 +41,7 @@ TRAINED = records.Trained(
 class FakeRun(SimpleNamespace):
     record = TRAINED
     storage = "runs"
+    spec = SimpleNamespace(promote=SimpleNamespace(min_fresh_rows=10))
 
 
 @pytest.fixture
