@@ -6,6 +6,8 @@ import pyarrow as pa
 from raymle import train
 from raymle.config import ModelConfig, TrainConfig
 from raymle.evaluate import unseal
+from raymle.store import open_store
+from raymle.train import checkpoint
 
 FAILING_NET = """
 import torch
@@ -47,6 +49,14 @@ def drain(epochs):
             reports.append(next(epochs))
         except StopIteration as end:
             return reports, end.value
+
+
+def until_kept(epochs, storage, run):
+    """Return the reports until the run has a checkpoint: there is none in the first second."""
+    reports = []
+    while not checkpoint.positions(open_store(storage), checkpoint.folder_of(run)):
+        reports.append(next(epochs))
+    return reports
 
 
 def workers():

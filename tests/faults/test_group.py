@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from helpers import drain, workers
+from helpers import drain, until_kept, workers
 from safetensors.torch import load_file
 
 from raymle import runtime, train
@@ -14,7 +14,7 @@ from raymle.errors import WorkError
 from raymle.store import open_store
 from raymle.train import checkpoint
 
-SLOW = {"epochs": 12, "batch_size": 16, "early_stopping": None, "optimizer": {"schedule": "cosine"}}
+SLOW = {"epochs": 24, "batch_size": 16, "early_stopping": None, "optimizer": {"schedule": "cosine"}}
 HANGING_NET = """
 import time, torch
 class Net(torch.nn.Module):
@@ -54,22 +54,18 @@ def weights(storage, run):
     return load_file(open_store(storage).root / "runs" / run / "bundle" / "weights.safetensors")
 
 
-def taken(epochs, count):
-    return [next(epochs) for _ in range(count)]
-
-
 @pytest.mark.parametrize("backend", ["ddp", "horovod"])
 def test_a_killed_worker_costs_an_interval_and_changes_no_bit(cluster, splits, storage, backend, capfd):
     if backend == "horovod":
         pytest.importorskip("horovod.torch", reason="`make horovod` builds it")
     whole, _ = drain(start(splits, storage, f"whole-{backend}", backend=backend))
     epochs = start(splits, storage, f"killed-{backend}", backend=backend)
-    seen = taken(epochs, 6)
+    seen = until_kept(epochs, storage, f"killed-{backend}")
     os.kill(workers()[-1].pid, signal.SIGKILL)
     rest, fitted = drain(epochs)
-    assert [epoch.epoch for epoch in [*seen, *rest]] == list(range(1, 13))
+    assert [epoch.epoch for epoch in [*seen, *rest]] == list(range(1, 25))
     assert [epoch.metrics["validation_loss"] for epoch in rest] == [
-        epoch.metrics["validation_loss"] for epoch in whole[6:]
+        epoch.metrics["validation_loss"] for epoch in whole[len(seen) :]
     ]
     expected, found = weights(storage, f"whole-{backend}"), weights(storage, f"killed-{backend}")
     assert all(torch.equal(found[name], expected[name]) for name in expected)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import ray
-from helpers import drain
+from helpers import drain, until_kept
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
@@ -54,11 +54,11 @@ def start(splits, storage, run, epochs):
 
 def test_a_lost_machine_leaves_a_smaller_group_that_goes_on(machines, splits, storage):
     cluster, second = machines
-    epochs = start(splits, storage, "lost", 16)
-    seen = [next(epochs) for _ in range(6)]
+    epochs = start(splits, storage, "lost", 24)
+    seen = until_kept(epochs, storage, "lost")
     cluster.remove_node(second, allow_graceful=False)
     rest, fitted = drain(epochs)
-    assert [epoch.epoch for epoch in [*seen, *rest]] == list(range(1, 17))
+    assert [epoch.epoch for epoch in [*seen, *rest]] == list(range(1, 25))
     assert fitted.workers == 1
     assert "is gone" in fitted.warnings[0]
     assert "starts again from epoch" in fitted.warnings[0]
