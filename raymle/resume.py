@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -83,7 +84,7 @@ def as_begun(store: Store, run_id: str, spec: Spec) -> Spec:
     made = amount.as_begun(spec, shelf.load_spec(store, run_id))
     now_open = amount.left_open(made.train)
     if kept := [path for path in amount.left_open(spec.train) if path not in now_open]:
-        numbers = " ".join(f"{path}={getattr(made.train, path.partition('.')[2])}" for path in kept)
+        numbers = " ".join(f"{path}={attrgetter(path)(made)}" for path in kept)
         train.say(f"{run_id} goes on with {numbers}, as it began")
     return made
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KINDS = {
     "int": "a whole number",
     "count": "a whole number or auto",
+    "rate": "a number or auto",
     "float": "a number",
     "string": "text",
     "bool": "true or false",

@@ -1,31 +1,42 @@
 """The ``train`` section: how one model is trained."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, LiteralString, Self
 
-from pydantic import Field, PlainSerializer, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from raymle.config.base import Reference, Section
 
 AUTO = 0
-"""How ``auto`` is kept: the number follows the train rows, see ``raymle.config.amount``."""
+"""How ``auto`` is kept: the number follows train rows and model, see ``raymle.config.amount``."""
 
 
-def _by_rows(value: object, number: ValidatorFunctionWrapHandler) -> int:
-    if isinstance(value, str) and not value.isdecimal():
-        if value != "auto":
-            raise PydanticCustomError("count_type", "should be a whole number or auto")
-        return AUTO
-    found: int = number(value)
-    return found
+def _or_auto(kind: LiteralString, numbers: Any) -> WrapValidator:
+    def read(value: object, number: ValidatorFunctionWrapHandler) -> Any:
+        if value == "auto":
+            return AUTO
+        try:
+            return number(value)
+        except ValidationError:
+            if isinstance(value, str):
+                raise PydanticCustomError(kind, "should be a number or auto") from None
+            raise
+
+    return WrapValidator(read, json_schema_input_type=numbers | Literal["auto"])
 
 
-ByRows = Annotated[
-    int,
-    Field(ge=1),
-    WrapValidator(_by_rows, json_schema_input_type=Annotated[int, Field(ge=1)] | Literal["auto"]),
-    PlainSerializer(lambda number: number or "auto", return_type=int | Literal["auto"]),
-]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_SAID = PlainSerializer(lambda number: number or "auto", return_type=int | float | Literal["auto"])
+OpenCount = Annotated[Count, _or_auto("count_type", Count), _SAID]
+OpenRate = Annotated[Rate, _or_auto("rate_type", Rate), _SAID]
 
 
 class OptimizerConfig(Section):
@@ -33,8 +44,8 @@ class OptimizerConfig(Section):
 
     type: Literal["adamw", "adam", "sgd", "rmsprop"] = "adamw"
     """torch's optimizer of that name."""
-    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    """Step size."""
+    learning_rate: OpenRate = Field("auto", validate_default=True)
+    """Step size; auto: 1e-2 of a linear model, 5e-5 of a Hugging Face transformer that is trained whole, else 1e-3."""
     weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
     """Decoupled decay for adamw, L2 for the others."""
     schedule: Literal["none", "cosine", "one_cycle", "plateau", "warmup"] = "none"
@@ -72,8 +83,8 @@ class WorkersRange(Section):
 class EarlyStoppingConfig(Section):
     """When to stop before the last epoch."""
 
-    patience: int = Field(3, ge=1)
-    """Epochs without a better validation metric before the run stops."""
+    patience: OpenCount = Field("auto", validate_default=True)
+    """Epochs without a better validation metric before the run stops; auto: a tenth of all, at least 3."""
 
 
 class PretrainedConfig(Section):
@@ -94,9 +105,9 @@ class PretrainedConfig(Section):
 class TrainConfig(Section):
     """How one model is trained."""
 
-    epochs: ByRows = Field("auto", validate_default=True)
+    epochs: OpenCount = Field("auto", validate_default=True)
     """Most passes over the train split; auto: as many as come to 1,500 steps, 5 to 50."""
-    batch_size: ByRows = Field("auto", validate_default=True)
+    batch_size: OpenCount = Field("auto", validate_default=True)
     """Rows of one step, over all workers together; auto: about a hundredth of the train rows, 32 to 1,024."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """How the weights move."""

@@ -64,7 +64,7 @@ def fit(
     """
     started = time.monotonic()
     require_alike(members, folder)
-    members = [replace(each, train=settled(each.train, splits.rows["train"])) for each in members]
+    members = [replace(each, train=settled(each.train, each.model, splits.rows["train"])) for each in members]
     first = members[0]
     bundler = Bundler.of(first.train, first.model, splits, metric=metric, folder=folder, transforms=transforms)
     if not bundler.contents.inputs.is_table:

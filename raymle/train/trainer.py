@@ -60,7 +60,7 @@ def fit(  # noqa: PLR0913
         KeyboardInterrupt: the run was asked to stop; its state is kept.
     """
     check(train, model, folder=folder)
-    train = settled(train, splits.rows["train"])
+    train = settled(train, model, splits.rows["train"])
     if train.pretrained.source and parent is None:
         raise UsageError("train.pretrained.from is set, and nobody has found it", hint="raymle.parents.find does")
     started = time.monotonic()

@@ -75,7 +75,7 @@ def trial_spec(spec: Spec, values: Mapping[str, Any], rows: int) -> Spec:
 
 def most_epochs(spec: Spec, rows: int) -> int:
     """Return how many epochs a trial has at most."""
-    return train.most_epochs(settled(spec.train, rows), spec.model)
+    return train.most_epochs(settled(spec.train, spec.model, rows), spec.model)
 
 
 def objectives(spec: Spec, metric: str) -> dict[str, bool]:
