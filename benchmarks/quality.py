@@ -115,7 +115,7 @@ def ours(case: Case, splits: Splits, test: pa.Table, metric: str, folder: Path) 
     rows = splits.rows["train"]
     for kind, peer in case.models.items():
         for what, asked in beside(case).items():
-            config = settled(asked, rows)
+            config = settled(asked, ModelConfig(type=kind), rows)
             if kind == "trees" and what:
                 continue
             fitted = trained(

@@ -5,6 +5,7 @@ import pyarrow as pa
 
 from raymle import train
 from raymle.config import ModelConfig, TrainConfig
+from raymle.config.amount import settled
 from raymle.evaluate import unseal
 from raymle.store import open_store
 from raymle.train import checkpoint
@@ -21,6 +22,11 @@ class Net(torch.nn.Module):
         return self.bias.expand(len(numbers), -1)
 def make(inputs, outputs): return Net(outputs)
 """
+
+
+def train_config(rows=1000, **values):
+    """Return train settings with nothing left to the rows."""
+    return settled(TrainConfig.model_validate(values), ModelConfig(), rows)
 
 
 def sealed(store, splits):

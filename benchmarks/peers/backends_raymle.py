@@ -45,6 +45,7 @@ def worker(config: dict[str, Any]) -> None:
     from turns import Seat
 
     from raymle.config import ModelConfig, TrainConfig
+    from raymle.config.amount import settled
     from raymle.data.shards import Arrays
     from raymle.model.build import build
     from raymle.records import Inputs
@@ -65,7 +66,7 @@ def worker(config: dict[str, Any]) -> None:
     train = Arrays(numbers, np.zeros((len(numbers), 0), np.int32), target, np.arange(len(numbers)))
     model = ModelConfig(type="mlp", params={"hidden": [config["width"]] * 3, "dropout": 0.0})
     module = build(model, Inputs(numbers=numbers.shape[1], categories=()), 2)
-    plan = TrainConfig(epochs=1, batch_size=BATCH, workers=2)
+    plan = settled(TrainConfig(epochs=1, batch_size=BATCH, workers=2), model, len(numbers))
     learner = Learner(module, plan, Objective("classification", "accuracy", outputs=2), world, rows=len(numbers))
     marks = {"driver": config["driver"], "ray": config["ray"], "entered": entered, "imported": imported}
     seat = Seat(config["socket"], joined=joined, **marks)

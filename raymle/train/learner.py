@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from raymle.ancestry import Layer
+from raymle.config.amount import left_open
 from raymle.config.train import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.errors import ArtifactError
@@ -111,6 +112,7 @@ class Learner:
         rows: int,
         layers: Sequence[Layer] = (),
     ) -> None:
+        assert not left_open(config), "nothing is auto any more"
         self.config, self.objective, self.world, self.rows = config, objective, world, rows
         self.steps = steps_of(rows, config)
         self.bare, self.module = module, world.wrap(module)

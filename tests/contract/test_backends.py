@@ -94,7 +94,8 @@ def astray(rank, size, port, results, _):
     """Train, but let the last worker's weights go astray in the second epoch."""
     distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     module = build(ModelConfig(params={"hidden": [8]}), Inputs(numbers=4, categories=(5, 5)), 2)
-    config = TrainConfig(epochs=4, batch_size=32, early_stopping=None)
+    given = {"epochs": 4, "batch_size": 32, "early_stopping": None, "optimizer": {"learning_rate": 1e-3}}
+    config = TrainConfig.model_validate(given)
     reports = loop.epochs(
         module, arrays(96, 0), arrays(61, 1), config, objective=OBJECTIVE, world=ddp.World(torch.device("cpu"))
     )

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from raymle.config import Spec, TrackingConfig
+from raymle.config.amount import settled_spec
 from raymle.errors import UsageError
 from raymle.records import ScoredRun, Seal, Trained
 from raymle.store import open_store
@@ -110,7 +111,7 @@ def test_a_card_fits_into_a_tag_of_mlflow():
 
 
 def test_settings_become_flat_params():
-    params = dict(facts.flat("train", SPEC.train))
+    params = dict(facts.flat("train", settled_spec(SPEC, 100).train))
     assert params["train.optimizer.learning_rate"] == "0.001"
     assert params["train.pretrained.from"] == "null"
 

@@ -8,12 +8,11 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
-from helpers import drain
+from helpers import drain, train_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from raymle.config import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.errors import ArtifactError
 from raymle.store import open_store
@@ -48,7 +47,7 @@ def rows(count=128):
 
 
 def epochs(storage, net, **values):
-    config = TrainConfig.model_validate({"epochs": EPOCHS, "batch_size": 32, "early_stopping": None, **values})
+    config = train_config(**{"epochs": EPOCHS, "batch_size": 32, "early_stopping": None, **values})
     kept = Keeper(str(storage), "run") if storage else None
     return loop.epochs(net, rows(), rows(61), config, objective=CLASSES, world=World(), keeper=kept)
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from helpers import train_config
 from sklearn.utils.class_weight import compute_class_weight
 from small_net import Net
 from torch import nn
@@ -37,7 +38,7 @@ def rows():
 
 
 def learner(module=None, objective=CLASSES, **values):
-    config = TrainConfig.model_validate({"epochs": 2, "batch_size": 32, **values})
+    config = train_config(**{"epochs": 2, "batch_size": 32, **values})
     return Learner(module or Net(), config, objective, World(), rows=3 * config.batch_size)
 
 
@@ -208,7 +209,9 @@ def test_gradients_that_vanish_or_explode_are_named_by_their_layer():
 
 
 def test_each_layers_norm_is_reported():
-    reports = loop.epochs(Net(), rows(), rows(), TrainConfig(epochs=1, batch_size=32), objective=CLASSES, world=World())
+    reports = loop.epochs(
+        Net(), rows(), rows(), train_config(epochs=1, batch_size=32), objective=CLASSES, world=World()
+    )
     metrics = next(reports).metrics
     assert {name for name in metrics if "/" in name} == {
         f"grad_norm/layers.{place}.{part}" for place in (0, 2) for part in ("weight", "bias")

@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from helpers import drain
+from helpers import drain, train_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raymle.config import ModelConfig, TrainConfig
+from raymle.config import ModelConfig
 from raymle.config.train import OptimizerConfig
 from raymle.data.shards import Arrays
 from raymle.model.build import build
@@ -42,7 +42,7 @@ def network(objective=CLASSES, **params):
 
 def config(**values):
     defaults = {"epochs": 4, "batch_size": 32, "optimizer": {"learning_rate": 0.01}, "early_stopping": None}
-    return TrainConfig.model_validate(defaults | values)
+    return train_config(**defaults | values)
 
 
 def run(module, train=None, validation=None, objective=CLASSES, **values):

@@ -6,10 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import drain
+from helpers import drain, train_config
 from small_net import Net
 
-from raymle.config import TrainConfig
 from raymle.data.shards import Arrays
 from raymle.train import loop
 from raymle.train.backends.inline import World
@@ -25,8 +24,8 @@ def arrays(rows: int, seed: int = 0) -> Arrays:
     return Arrays(numbers, np.zeros((rows, 0), np.int32), target, np.arange(rows))
 
 
-def config(**values) -> TrainConfig:
-    return TrainConfig.model_validate({"epochs": 3, "batch_size": 64, **values})
+def config(**values):
+    return train_config(**{"epochs": 3, "batch_size": 64, **values})
 
 
 def drive(settings, rows=500, world=None, train=None, module=None):

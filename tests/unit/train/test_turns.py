@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from helpers import drain
+from helpers import drain, train_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_goes_on import CLASSES, EPOCHS, STEPS, Net, eager, rows
@@ -45,9 +45,9 @@ def same(first, second):
 
 
 def epochs(module, turns, storage=None, **values):
-    settings = TrainConfig.model_validate({"epochs": EPOCHS, "batch_size": 32, "early_stopping": None, **values})
+    made = train_config(**{"epochs": EPOCHS, "batch_size": 32, "early_stopping": None, **values})
     kept = Keeper(str(storage), "run") if storage else None
-    return loop.epochs(module, rows(), rows(61), settings, objective=CLASSES, world=World(), keeper=kept, layers=turns)
+    return loop.epochs(module, rows(), rows(61), made, objective=CLASSES, world=World(), keeper=kept, layers=turns)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,10 @@ def test_layers_are_unfrozen_in_their_epoch_and_not_before():
 def test_a_layers_share_of_the_rate_is_the_share_of_its_step():
     module, whole = Net(), Net()
     turns = layers(module, dict.fromkeys([BODY, NORM, HEAD], 1), {BODY: 0.25, NORM: 0.25})
-    settings = TrainConfig.model_validate(
-        {"batch_size": 128, "optimizer": {"type": "sgd", "weight_decay": 0, "clip_norm": None}}
-    )
+    config = train_config(batch_size=128, optimizer={"type": "sgd", "weight_decay": 0, "clip_norm": None})
     steps = {}
     for net, given_turns in ((module, turns), (whole, ())):
-        made, before = Learner(net, settings, CLASSES, World(), rows=128, layers=given_turns), state(net, BODY, HEAD)
+        made, before = Learner(net, config, CLASSES, World(), rows=128, layers=given_turns), state(net, BODY, HEAD)
         made.begin(1)
         net.layers[2].eval()
         made.step(rows(), np.arange(128), made.fresh())
