@@ -27,7 +27,7 @@ def guess(values: pa.ChunkedArray) -> Guess:
     if pa.types.is_temporal(kind):
         return "timestamp", ""
     if images.is_bytes(kind) and _are_images(values):
-        return "image", "its bytes are images"
+        return "image", "its values are images"
     if pa.types.is_nested(kind):
         return "sequence", "lists of numbers" if is_list(kind) else NESTED
     return "text", "bytes"

@@ -153,6 +153,7 @@ def test_what_cannot_go_on_says_why(folder, whole):
         ("--resume", "20200101-000000-abcdef"): (5, "there is no run"),
         ("--resume", whole["run_id"]): (8, "is finished"),
         ("--resume", "last", "--key", "k"): (2, "do not go together"),
+        ("--resume", "last", "--plan"): (2, "do not go together"),
     }
     for words, (code, said) in cases.items():
         done, _ = run(folder, "train", *words)
