@@ -64,8 +64,9 @@ are those of fitting alone.
 """.splitlines()
 WHICH = """## What the defaults do
 
-Small tables again, from few steps up; patience stays 3. The metric decides which epoch is kept and when to stop; in
-the last column but one it is the validation log loss, which unlike accuracy still moves when all few rows are right.
+Small tables again, from few steps up; all else is as by default. The metric decides which epoch is kept and when to
+stop; in the last column but one it is the validation log loss, which unlike accuracy still moves when all few rows
+are right.
 """.splitlines()
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from raymle import tracking
 from raymle.config import Spec
-from raymle.config.amount import left_open
+from raymle.config.amount import left_open, settled_spec
 from raymle.config.differences import first_difference
 from raymle.errors import ConflictError, RaymleError, SetupError
 from raymle.records import Splits, Status, Trained
@@ -102,9 +102,11 @@ def _other_job(store: Store, earlier: Trained, spec: Spec, kind: Kind) -> str:
     """Say how an earlier call with the same key asked for something else; empty when it did not."""
     if (earlier.name, earlier.study is not None) != (spec.name, kind == "study"):
         return f"a {'study' if earlier.study else 'run'} of {earlier.name!r}"
-    searched = tuple(spec.tune.space) if kind == "study" and spec.tune else ()
-    free = (*searched, *left_open(spec.train))
-    return first_difference(shelf.load_spec(store, earlier.run_id), spec, but_for=free)
+    there = shelf.load_spec(store, earlier.run_id)
+    if kind == "study":
+        free = (*(spec.tune.space if spec.tune else ()), *left_open(spec.train, there.train))
+        return first_difference(there, spec, but_for=free)
+    return first_difference(there, settled_spec(spec, earlier.rows["train"]))
 
 
 @contextmanager

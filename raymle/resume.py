@@ -71,8 +71,9 @@ def study(store: Store, ref: str, spec: Spec, *, take_over: bool = False) -> str
 
 def _same_settings(store: Store, run_id: str, spec: Spec, *, but_for: tuple[str, ...]) -> None:
     """Refuse to go on with other settings; those that follow the rows stay what they were."""
-    free = (*but_for, *amount.left_open(spec.train))
-    if differing := first_difference(shelf.load_spec(store, run_id), spec, but_for=free):
+    begun = shelf.load_spec(store, run_id)
+    free = (*but_for, *amount.left_open(spec.train, begun.train))
+    if differing := first_difference(begun, spec, but_for=free):
         raise ConflictError(
             f"{run_id} was started with other settings: {differing}",
             hint="put them back, or begin anew without --resume",

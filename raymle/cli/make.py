@@ -38,7 +38,7 @@ def train(
 
     Ctrl-C saves a checkpoint and stops; --resume goes on from it.
     """
-    _go_together(resume, key, plan=plan)
+    _go_together(resume, key, plan=plan, take_over=take_over)
     loaded = experiment(words, profile)
     if plan:
         return planned(loaded.plan("train"), as_json=json)
@@ -63,19 +63,21 @@ def tune(
     A range on the command line joins the space: train.optimizer.learning_rate=loguniform:1e-4:1e-1,
     model.params.dropout=uniform:0.1:0.9, model.params.activation=choice:relu,sigmoid
     """
-    _go_together(resume, key, plan=plan)
+    _go_together(resume, key, plan=plan, take_over=take_over)
     loaded = experiment(words, profile, searched=True)
     if plan:
         return planned(loaded.plan("tune"), as_json=json)
     return trained(loaded.tune(key=key, resume=resume, take_over=take_over), as_json=json)
 
 
-def _go_together(resume: str | None, key: str | None, *, plan: bool) -> None:
+def _go_together(resume: str | None, key: str | None, *, plan: bool, take_over: bool) -> None:
     if resume == "":
         raise UsageError("--resume names nothing", hint="name what goes on, or `last`")
-    if resume and key:
+    if take_over and not resume:
+        raise UsageError("--take-over needs --resume", hint="it says that the machine which had that run is gone")
+    if resume and key is not None:
         raise UsageError("--resume and --key do not go together", hint="what goes on has its key already")
-    if plan and (resume or key):
+    if plan and (resume or key is not None):
         name = "--resume" if resume else "--key"
         raise UsageError(f"--plan and {name} do not go together", hint="a plan is that of a run from its beginning")
 

@@ -48,8 +48,9 @@ class OptimizerConfig(Section):
     """Step size; auto: 1e-2 of a linear model, 5e-5 of a Hugging Face transformer that is trained whole, else 1e-3."""
     weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
     """Decoupled decay for adamw, L2 for the others."""
-    schedule: Literal["none", "cosine", "one_cycle", "plateau", "warmup"] = "none"
-    """How the learning rate changes over the run; plateau: a tenth after each 2 epochs without a better one."""
+    schedule: Literal["auto", "none", "cosine", "one_cycle", "plateau", "warmup"] = "auto"
+    """How the learning rate changes over the run; auto: cosine of a linear model, none of others; plateau: a tenth
+    after each 2 epochs without a better one."""
     warmup: float = Field(0.0, ge=0, lt=1)
     """Share of all steps over which the rate rises from 0 first; schedule warmup takes 0.1 when it is 0."""
     clip_norm: float | None = Field(1.0, gt=0)
@@ -84,7 +85,7 @@ class EarlyStoppingConfig(Section):
     """When to stop before the last epoch."""
 
     patience: OpenCount = Field("auto", validate_default=True)
-    """Epochs without a better validation metric before the run stops; auto: a tenth of all, at least 3."""
+    """Epochs without a better validation metric before the run stops; auto: a tenth of all, at least 3; 3 of trees."""
 
 
 class PretrainedConfig(Section):

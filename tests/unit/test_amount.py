@@ -50,21 +50,25 @@ def test_more_rows_never_take_fewer_rows_a_step_nor_fewer_steps(one, other):
         ("mine:make", {"epochs": 7}, 1e-3, 3), ("cnn", {"epochs": 61}, 1e-3, 7), ("trees", {"epochs": 61}, 1e-3, 3),
         ("mlp", {"early_stopping": None}, 1e-3, None), ("mlp", {"early_stopping": {"patience": 2}}, 1e-3, 2),
         ("hf:bert", {}, 5e-5, 5), ("hf:bert", {"pretrained": {"trainable": ["layers.*"]}}, 1e-3, 5),
+        ("hf:bert", {"pretrained": {"trainable": ["*"]}}, 5e-5, 5),
+        ("hf:bert", {"pretrained": {"trainable": ["layers.*", "texts.*"]}}, 5e-5, 5),
     ],
 )  # fmt: skip
 def test_rate_and_patience_follow_the_model_and_the_epochs(model, train, rate, patience):
     found = settled(TrainConfig.model_validate(train), ModelConfig(type=model), 100)
     assert found.optimizer.learning_rate == rate
+    assert found.optimizer.schedule == ("cosine" if model == "linear" else "none")
     assert (found.early_stopping and found.early_stopping.patience) == patience
 
 
 def test_auto_can_be_written_read_and_overridden(tmp_path):
-    given = {"epochs": "auto", "batch_size": 64, "optimizer": {"learning_rate": 3e-3}, "early_stopping": None}
+    given = {"epochs": "auto", "batch_size": 64, "early_stopping": None}
+    given |= {"optimizer": {"learning_rate": 3e-3, "schedule": "none"}}
     spec = loader.from_mapping({"name": "x", "data": {"source": "x.csv", "target": "y"}, "train": given}, tmp_path)
     assert left_open(spec.train) == ("train.epochs",)
     assert spec.train.model_dump(mode="json")["epochs"] == "auto"
     assert loader.override(spec, {"train.epochs": 3}).train.epochs == 3
-    again = {"train.batch_size": "auto", "train.optimizer.learning_rate": "auto", "train.early_stopping": {}}
+    again = {"train.batch_size": "auto", "train.optimizer": {}, "train.early_stopping": {}}
     assert left_open(loader.override(spec, again).train) == left_open(TrainConfig())
 
 
@@ -72,8 +76,12 @@ def test_what_a_run_began_with_stays(tmp_path):
     spec = Spec(name="x", folder=str(tmp_path), data={"source": "x.csv", "target": "y"})
     begun = settled_spec(spec, 100)
     assert as_begun(spec, begun) == begun
-    without = begun.model_copy(update={"train": TrainConfig(early_stopping=None)})
-    assert left_open(as_begun(spec, without).train) == left_open(TrainConfig())
+    assert left_open(TrainConfig(), begun.train) == left_open(TrainConfig())
+
+
+def test_what_a_run_began_without_is_no_number_that_may_differ():
+    missing = {*left_open(TrainConfig())} - {*left_open(TrainConfig(), TrainConfig(early_stopping=None))}
+    assert missing == {"train.early_stopping.patience"}
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ def test_a_key_is_one_run_and_no_other_settings(experiment):
     assert experiment.train(key="monday").id == run.id
     with pytest.raises(ConflictError, match=r"train.epochs is 1 there and 2 here"):
         experiment.train(key="monday", train__epochs=2)
+    with pytest.raises(ConflictError, match=r"train.optimizer.learning_rate is 0.01 there and 0.5 here"):
+        experiment.train(key="monday", train__optimizer__learning_rate=0.5)
     assert [each.run_id for each in shelf.every(run.store)] == [run.id]
 
 

@@ -177,6 +177,15 @@ def test_a_run_that_goes_on_has_its_key_again(tmp_path):
     assert experiment(tmp_path / "runs").train(key="monday").id == run.id
 
 
+def test_a_run_that_never_stops_early_goes_on_so(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("raymle.pipeline.follow", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            experiment(tmp_path / "runs", early_stopping=None).train()
+    with pytest.raises(ConflictError, match=r"train.early_stopping.* there"):
+        experiment(tmp_path / "runs").train(resume="last")
+
+
 def test_a_run_that_diverged_may_diverge_again(tmp_path):
     wild = {"optimizer": {"learning_rate": 1e38}, "epochs": 5}
     reasons = set()

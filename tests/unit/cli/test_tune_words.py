@@ -39,6 +39,9 @@ def folder(tmp_path, monkeypatch):
         ([RANGE, "--resume", "20260101"], 5, "there is no study '20260101' in"),
         ([RANGE, "--resume", ""], 2, "--resume names nothing"),
         ([RANGE, "--resume", "last", "--key", "k"], 2, "--resume and --key do not go together"),
+        ([RANGE, "--resume", "last", "--plan"], 2, "--plan and --resume do not go together"),
+        ([RANGE, "--key", "", "--plan"], 2, "--plan and --key do not go together"),
+        ([RANGE, "--take-over"], 2, "--take-over needs --resume"),
     ],
 )
 def test_what_is_wrong_with_a_search_is_told_at_once(folder, capsys, words, code, says):
