@@ -234,7 +234,7 @@ def worse(case: Case, lines: dict[str, Line], behind: dict[str, float]) -> list[
         other = f"{kind}, as {case.training}"
         if kind not in behind and other not in behind:
             continue
-        text = f"- {kind} is clearly worse than {peer}"
+        text = f"- {kind} is {'' if kind in behind else 'not '}clearly worse than {peer}"
         if kind in behind:
             text += f", by {behind[kind]:.4f}" + (f" after {lines[kind].about}" if lines[kind].about else "")
         if other in lines:

@@ -95,6 +95,6 @@ def _epochs(steps: int) -> int:
 
 def _rate(train: TrainConfig, model: ModelConfig) -> float:
     if model.is_hugging_face:
-        is_kept = all(glob.partition(".")[0] == HEAD for glob in train.pretrained.trainable or "*")
+        is_kept = all(glob.partition(".")[0] == HEAD for glob in train.pretrained.trainable or ["*"])
         return RATE if is_kept else TUNED_RATE
     return LINEAR_RATE if model.type == "linear" else RATE
