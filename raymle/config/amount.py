@@ -40,7 +40,7 @@ def settled(train: TrainConfig, model: ModelConfig, rows: int) -> TrainConfig:
     batch = train.batch_size or _batch(rows)
     epochs = train.epochs or _epochs(ceil(rows / batch))
     patience = LEAST_PATIENCE if model.is_grown else max(LEAST_PATIENCE, ceil(epochs / PATIENT))
-    schedule = "cosine" if model.type == "linear" else "none"
+    schedule = "cosine" if model.type == "linear" and train.optimizer.learning_rate == AUTO else "none"
     return _filled(train, dict(zip(PATHS, (batch, epochs, _rate(train, model), schedule, patience), strict=True)))
 
 

@@ -49,8 +49,8 @@ class OptimizerConfig(Section):
     weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
     """Decoupled decay for adamw, L2 for the others."""
     schedule: Literal["auto", "none", "cosine", "one_cycle", "plateau", "warmup"] = "auto"
-    """How the learning rate changes over the run; auto: cosine of a linear model, none of others; plateau: a tenth
-    after each 2 epochs without a better one."""
+    """How the learning rate changes over the run; auto: cosine where a linear model's rate is auto too, else
+    none; plateau: a tenth after each 2 epochs without a better one."""
     warmup: float = Field(0.0, ge=0, lt=1)
     """Share of all steps over which the rate rises from 0 first; schedule warmup takes 0.1 when it is 0."""
     clip_norm: float | None = Field(1.0, gt=0)
