@@ -5,9 +5,10 @@ import socket
 import numpy as np
 import pytest
 import torch
+from helpers import train_config
 from torch import distributed, multiprocessing
 
-from raymle.config import ModelConfig, TrainConfig
+from raymle.config import ModelConfig
 from raymle.data.shards import Arrays
 from raymle.errors import WorkError
 from raymle.model.build import build
@@ -35,9 +36,8 @@ def train(world, rows, batch, *, bad=None, epochs=3, normalisation="none"):
         data.numbers[bad] = np.nan
     params = {"hidden": [16], "dropout": 0.0, "normalisation": normalisation}
     module = build(ModelConfig(params=params), Inputs(numbers=4, categories=(5, 5)), 2, seed=world.rank)
-    config = TrainConfig.model_validate(
-        {"epochs": epochs, "batch_size": batch, "optimizer": {"learning_rate": 0.01}, "early_stopping": {"patience": 1}}
-    )
+    optimizer = {"learning_rate": 0.01}
+    config = train_config(epochs=epochs, batch_size=batch, optimizer=optimizer, early_stopping={"patience": 1})
     reports = loop.epochs(module, data, arrays(61, 1), config, objective=OBJECTIVE, world=world)
     seen = []
     while True:
@@ -94,8 +94,7 @@ def astray(rank, size, port, results, _):
     """Train, but let the last worker's weights go astray in the second epoch."""
     distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     module = build(ModelConfig(params={"hidden": [8]}), Inputs(numbers=4, categories=(5, 5)), 2)
-    given = {"epochs": 4, "batch_size": 32, "early_stopping": None, "optimizer": {"learning_rate": 1e-3}}
-    config = TrainConfig.model_validate(given)
+    config = train_config(epochs=4, batch_size=32, early_stopping=None)
     reports = loop.epochs(
         module, arrays(96, 0), arrays(61, 1), config, objective=OBJECTIVE, world=ddp.World(torch.device("cpu"))
     )
